@@ -1,0 +1,38 @@
+# sluice_library(NAME SOURCES... DEPENDS targets...): one static library per folder of src/.
+function(sluice_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  if(ARG_SOURCES)
+    add_library(sluice_${name} STATIC ${ARG_SOURCES})
+    target_include_directories(sluice_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(sluice_${name} PUBLIC ${ARG_DEPENDS})
+  else()
+    add_library(sluice_${name} INTERFACE)
+    target_include_directories(sluice_${name} INTERFACE ${PROJECT_SOURCE_DIR}/src)
+    target_link_libraries(sluice_${name} INTERFACE ${ARG_DEPENDS})
+  endif()
+endfunction()
+
+# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...]): one GoogleTest program, one ctest entry.
+# Tests see SLUICE_SOURCE_DIR (the checkout) and find ../shared through tests/support/paths.h.
+function(sluice_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} sluice_test_support GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
+endfunction()
+
+# sluice_fuzz(NAME SOURCES... DEPENDS targets...): a libFuzzer program, only with SLUICE_FUZZ.
+function(sluice_fuzz name)
+  if(NOT SLUICE_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_property(GLOBAL APPEND PROPERTY SLUICE_FUZZ_TARGETS ${name})
+endfunction()

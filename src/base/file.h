@@ -1,0 +1,66 @@
+// Files: read-only mappings, bounded reads, and writes that appear whole or not at all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace sluice {
+
+// A read-only mapping of a whole regular file. Move-only; the bytes live as long as the object.
+// The size is taken from the open descriptor (fstat), so a file replaced on disk is still the one mapped.
+class MappedFile {
+ public:
+  static Result<MappedFile> open(const std::filesystem::path& path);
+
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+  // Advice to the kernel for the pages that hold `part` (a subrange of bytes()).
+  void will_need(std::span<const std::byte> part) const;  // start reading ahead
+  void drop(std::span<const std::byte> part) const;       // resident pages may go; contents stay valid
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// The whole file as a string; an error names the path and the limit if it is larger than max_bytes.
+Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);
+
+// Writes beside `path` and renames, with fsync before the rename: readers see the old file or the new one.
+// Refuses to replace an existing file unless `overwrite`.
+Status write_file(const std::filesystem::path& path, std::span<const std::byte> bytes, bool overwrite);
+
+// A file being written beside its final name. Destroying it without commit() removes the partial file.
+class FileWriter {
+ public:
+  static Result<FileWriter> create(const std::filesystem::path& path, bool overwrite);
+  FileWriter(FileWriter&& other) noexcept;
+  FileWriter& operator=(FileWriter&& other) noexcept;
+  ~FileWriter();
+
+  Status append(std::span<const std::byte> bytes);
+  Status append(std::string_view text);
+  uint64_t bytes_written() const { return written_; }
+  Status commit();  // fsync, rename to the final name
+
+ private:
+  FileWriter() = default;
+  std::filesystem::path path_, temporary_;
+  int descriptor_ = -1;
+  uint64_t written_ = 0;
+};
+
+}  // namespace sluice

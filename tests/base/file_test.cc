@@ -1,0 +1,46 @@
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+
+#include "support/paths.h"
+
+namespace sluice {
+namespace {
+
+TEST(File, WrittenWholeAndNotReplacedUnasked) {
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "a";
+  const std::string text = "hello";
+  ASSERT_TRUE(write_file(path, std::as_bytes(std::span(text)), false).ok());
+  EXPECT_EQ(*read_file(path, 100), "hello");
+  EXPECT_EQ(write_file(path, {}, false).error().code, ErrorCode::kUsage);
+  EXPECT_TRUE(write_file(path, {}, true).ok());
+  EXPECT_EQ(*read_file(path, 100), "");
+}
+
+TEST(File, AbandonedWriterLeavesNothing) {
+  const test::TemporaryFolder folder;
+  {
+    Result<FileWriter> writer = FileWriter::create(folder.path() / "b", false);
+    ASSERT_TRUE(writer.ok());
+    ASSERT_TRUE(writer->append("x").ok());
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(File, LimitsAndMissing) {
+  const test::TemporaryFolder folder;
+  const std::string text(1000, 'x');
+  ASSERT_TRUE(write_file(folder.path() / "c", std::as_bytes(std::span(text)), false).ok());
+  EXPECT_FALSE(read_file(folder.path() / "c", 999).ok());
+  EXPECT_FALSE(read_file(folder.path() / "none", 999).ok());
+  EXPECT_FALSE(MappedFile::open(folder.path()).ok());
+  Result<MappedFile> mapped = MappedFile::open(folder.path() / "c");
+  ASSERT_TRUE(mapped.ok());
+  EXPECT_EQ(mapped->bytes().size(), 1000u);
+  MappedFile moved = std::move(*mapped);
+  EXPECT_EQ(moved.bytes().size(), 1000u);
+}
+
+}  // namespace
+}  // namespace sluice

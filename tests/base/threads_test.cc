@@ -1,0 +1,50 @@
+#include "base/threads.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <stdexcept>
+
+namespace sluice {
+namespace {
+
+TEST(ThreadPool, EveryIndexOnceForEverySize) {
+  for (int threads = 1; threads <= 5; ++threads) {
+    ThreadPool pool(threads);
+    for (const int64_t count : {0, 1, 2, 7, 64, 1000}) {
+      for (const int64_t grain : {1, 3, 64}) {
+        std::vector<std::atomic<int>> seen(static_cast<size_t>(count));
+        pool.for_range(count, grain, [&](int64_t begin, int64_t end) {
+          EXPECT_EQ(begin % grain, 0);
+          for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
+        });
+        for (const auto& times : seen) EXPECT_EQ(times.load(), 1);
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, ManyShortRuns) {
+  ThreadPool pool(3);
+  int64_t total = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::atomic<int> members{0};
+    pool.run([&](int, int) { ++members; });
+    total += members;
+  }
+  EXPECT_EQ(total, 60000);
+}
+
+TEST(ThreadPool, PassesAnExceptionOn) {
+  ThreadPool pool(3);
+  for (int who = 0; who < 3; ++who) {
+    EXPECT_THROW(pool.run([who](int member, int) {
+      if (member == who) throw std::runtime_error("x");
+    }),
+                 std::runtime_error);
+  }
+  pool.run([](int, int) {});
+}
+
+}  // namespace
+}  // namespace sluice
