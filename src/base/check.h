@@ -21,9 +21,9 @@ class ContractViolation : public std::logic_error {
 }  // namespace sluice
 
 // SLUICE_CHECK(rows == out.rows, "rows {} out.rows {}", rows, out.rows);
-#define SLUICE_CHECK(condition, ...)                                                       \
-  do {                                                                                     \
-    if (!(condition)) [[unlikely]]                                                         \
-      ::sluice::throw_contract_violation(#condition, ::fmt::format(__VA_ARGS__),           \
-                                         ::std::source_location::current());               \
+#define SLUICE_CHECK(condition, ...)                                             \
+  do {                                                                           \
+    if (!(condition)) [[unlikely]]                                               \
+      ::sluice::throw_contract_violation(#condition, ::fmt::format(__VA_ARGS__), \
+                                         ::std::source_location::current());     \
   } while (false)

@@ -13,7 +13,8 @@ namespace sluice {
 namespace {
 
 Error system_error(const std::filesystem::path& path, const char* action, int error) {
-  const ErrorCode code = error == ENOSPC || error == EIO ? ErrorCode::kFailed : ErrorCode::kBadInput;
+  const ErrorCode code =
+      error == ENOSPC || error == EIO ? ErrorCode::kFailed : ErrorCode::kBadInput;
   return {code, path.string(), fmt::format("cannot {}: {}", action, std::strerror(error)), {}};
 }
 
@@ -25,7 +26,8 @@ struct Descriptor {
   }
 };
 
-Status write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& path) {
+Status write_all(int descriptor, std::span<const std::byte> bytes,
+                 const std::filesystem::path& path) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(descriptor, bytes.data(), bytes.size());
     if (n < 0) {
@@ -84,7 +86,9 @@ void advise(std::span<const std::byte> part, int advice, bool inner_pages_only) 
 }
 }  // namespace
 
-void MappedFile::will_need(std::span<const std::byte> part) const { advise(part, MADV_WILLNEED, false); }
+void MappedFile::will_need(std::span<const std::byte> part) const {
+  advise(part, MADV_WILLNEED, false);
+}
 void MappedFile::drop(std::span<const std::byte> part) const { advise(part, MADV_DONTNEED, true); }
 
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
@@ -161,7 +165,8 @@ Status FileWriter::commit() {
   return {};
 }
 
-Status write_file(const std::filesystem::path& path, std::span<const std::byte> bytes, bool overwrite) {
+Status write_file(const std::filesystem::path& path, std::span<const std::byte> bytes,
+                  bool overwrite) {
   SLUICE_ASSIGN(FileWriter writer, FileWriter::create(path, overwrite));
   SLUICE_TRY(writer.append(bytes));
   return writer.commit();

@@ -13,7 +13,8 @@
 namespace sluice {
 
 // A read-only mapping of a whole regular file. Move-only; the bytes live as long as the object.
-// The size is taken from the open descriptor (fstat), so a file replaced on disk is still the one mapped.
+// The size is taken from the open descriptor (fstat), so a file replaced on disk is still the one
+// mapped.
 class MappedFile {
  public:
   static Result<MappedFile> open(const std::filesystem::path& path);
@@ -28,7 +29,7 @@ class MappedFile {
 
   // Advice to the kernel for the pages that hold `part` (a subrange of bytes()).
   void will_need(std::span<const std::byte> part) const;  // start reading ahead
-  void drop(std::span<const std::byte> part) const;       // resident pages may go; contents stay valid
+  void drop(std::span<const std::byte> part) const;  // resident pages may go; contents stay valid
 
  private:
   std::filesystem::path path_;
@@ -39,11 +40,13 @@ class MappedFile {
 // The whole file as a string; an error names the path and the limit if it is larger than max_bytes.
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);
 
-// Writes beside `path` and renames, with fsync before the rename: readers see the old file or the new one.
-// Refuses to replace an existing file unless `overwrite`.
-Status write_file(const std::filesystem::path& path, std::span<const std::byte> bytes, bool overwrite);
+// Writes beside `path` and renames, with fsync before the rename: readers see the old file or the
+// new one. Refuses to replace an existing file unless `overwrite`.
+Status write_file(const std::filesystem::path& path, std::span<const std::byte> bytes,
+                  bool overwrite);
 
-// A file being written beside its final name. Destroying it without commit() removes the partial file.
+// A file being written beside its final name. Destroying it without commit() removes the partial
+// file.
 class FileWriter {
  public:
   static Result<FileWriter> create(const std::filesystem::path& path, bool overwrite);

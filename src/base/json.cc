@@ -32,12 +32,18 @@ Json Json::number_from_spelling(std::string spelling) {
 
 const char* Json::kind_name() const {
   switch (kind_) {
-    case Kind::kNull: return "null";
-    case Kind::kBoolean: return "boolean";
-    case Kind::kNumber: return "number";
-    case Kind::kString: return "string";
-    case Kind::kArray: return "array";
-    case Kind::kObject: return "object";
+    case Kind::kNull:
+      return "null";
+    case Kind::kBoolean:
+      return "boolean";
+    case Kind::kNumber:
+      return "number";
+    case Kind::kString:
+      return "string";
+    case Kind::kArray:
+      return "array";
+    case Kind::kObject:
+      return "object";
   }
   return "unknown";
 }
@@ -96,8 +102,10 @@ std::optional<double> Json::as_double() const {
   double value = 0;
   const auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), value);
   if (error == std::errc::result_out_of_range) {
-    // Too large or too small for a double: infinity or zero with the sign of the spelling, as Python reads it.
-    const bool tiny = text_.find("e-") != std::string::npos || text_.find("E-") != std::string::npos ||
+    // Too large or too small for a double: infinity or zero with the sign of the spelling, as
+    // Python reads it.
+    const bool tiny = text_.find("e-") != std::string::npos ||
+                      text_.find("E-") != std::string::npos ||
                       text_.find_first_of("eE") == std::string::npos;
     value = tiny ? 0.0 : HUGE_VAL;
     if (text_.front() == '-') value = -value;
@@ -134,13 +142,27 @@ void append_json_string(std::string_view text, std::string& out) {
   out += '"';
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
@@ -158,10 +180,18 @@ void dump_to(const Json& json, int indent, int level, std::string& out) {
     if (indent > 0) out += '\n' + std::string(static_cast<size_t>(indent * depth), ' ');
   };
   switch (json.kind()) {
-    case Json::Kind::kNull: out += "null"; return;
-    case Json::Kind::kBoolean: out += json.boolean() ? "true" : "false"; return;
-    case Json::Kind::kNumber: out += json.spelling(); return;
-    case Json::Kind::kString: append_json_string(json.string(), out); return;
+    case Json::Kind::kNull:
+      out += "null";
+      return;
+    case Json::Kind::kBoolean:
+      out += json.boolean() ? "true" : "false";
+      return;
+    case Json::Kind::kNumber:
+      out += json.spelling();
+      return;
+    case Json::Kind::kString:
+      append_json_string(json.string(), out);
+      return;
     case Json::Kind::kArray: {
       out += '[';
       const char* separator = "";
@@ -224,16 +254,20 @@ class JsonBuilder {
   bool on_object_end(size_t, BoostError&) { return close(); }
   bool on_array_begin(BoostError&) { return open(Json::array()); }
   bool on_array_end(size_t, BoostError&) { return close(); }
-  bool on_key_part(boost::json::string_view part, size_t, BoostError&) { return append(text_, part); }
+  bool on_key_part(boost::json::string_view part, size_t, BoostError&) {
+    return append(text_, part);
+  }
   bool on_key(boost::json::string_view part, size_t, BoostError& error) {
     append(text_, part);
     stack_.back().key = std::move(text_);
     text_.clear();
     Level& level = stack_.back();
-    // Small objects are searched in order; an index appears only when a hostile document would make that quadratic.
+    // Small objects are searched in order; an index appears only when a hostile document would make
+    // that quadratic.
     if (!level.index.empty() || level.value.members().size() > 16) {
       if (level.index.empty()) {
-        for (size_t i = 0; i < level.value.members().size(); ++i) level.index.emplace(level.value.members()[i].first, i);
+        for (size_t i = 0; i < level.value.members().size(); ++i)
+          level.index.emplace(level.value.members()[i].first, i);
       }
       level.duplicate = level.index.contains(level.key);
     } else {
@@ -247,7 +281,9 @@ class JsonBuilder {
     }
     return true;
   }
-  bool on_string_part(boost::json::string_view part, size_t, BoostError&) { return append(text_, part); }
+  bool on_string_part(boost::json::string_view part, size_t, BoostError&) {
+    return append(text_, part);
+  }
   bool on_string(boost::json::string_view part, size_t, BoostError&) {
     append(text_, part);
     Json value(std::move(text_));
@@ -326,7 +362,8 @@ Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
   BoostError error;
   const size_t used = parser.write_some(false, text.data(), text.size(), error);
   if (parser.handler().saw_duplicate()) {
-    return bad_input("JSON", fmt::format("key \"{}\" occurs twice, at byte {}", parser.handler().duplicate_key(), used));
+    return bad_input("JSON", fmt::format("key \"{}\" occurs twice, at byte {}",
+                                         parser.handler().duplicate_key(), used));
   }
   if (error) return bad_input("JSON", fmt::format("{} at byte {}", error.message(), used));
   const size_t rest = text.find_first_not_of(" \t\r\n", used);

@@ -1,5 +1,5 @@
-// The library's one way to say something: a sink that the program installs. Without a sink nothing is
-// written; the library itself never touches standard output or standard error.
+// The library's one way to say something: a sink that the program installs. Without a sink nothing
+// is written; the library itself never touches standard output or standard error.
 #pragma once
 
 #include <fmt/format.h>

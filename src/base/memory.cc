@@ -46,7 +46,8 @@ uint64_t cgroup_stat(const std::string& folder, const std::string& key) {
   return 0;
 }
 
-// What the cgroup (version 2, or version 1's memory controller) leaves; the largest number if unlimited.
+// What the cgroup (version 2, or version 1's memory controller) leaves; the largest number if
+// unlimited.
 uint64_t cgroup_headroom() {
   constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
   std::ifstream groups("/proc/self/cgroup");
@@ -57,11 +58,14 @@ uint64_t cgroup_headroom() {
     if (at != std::string::npos) v1_path = line.substr(at + 8);
   }
   uint64_t headroom = kUnlimited;
-  // Inside a container the process's own path may not be visible: the root of the mount is then its group.
+  // Inside a container the process's own path may not be visible: the root of the mount is then its
+  // group.
   for (const std::string& path : {v2_path, std::string("/")}) {
     const std::string folder = "/sys/fs/cgroup" + path;
     uint64_t limit = 0, current = 0;
-    if (!read_number(folder + "/memory.max", limit) || !read_number(folder + "/memory.current", current)) continue;
+    if (!read_number(folder + "/memory.max", limit) ||
+        !read_number(folder + "/memory.current", current))
+      continue;
     const uint64_t reclaimable = cgroup_stat(folder, "file");
     const uint64_t used = current > reclaimable ? current - reclaimable : 0;
     headroom = std::min(headroom, limit > used ? limit - used : 0);
@@ -98,9 +102,11 @@ size_t PageBlock::footprint(size_t bytes) {
 PageBlock::PageBlock(size_t bytes) {
   if (bytes == 0) return;
   size_ = footprint(bytes);
-  // Over-allocate address space, then give back what lies outside the aligned part: no memory is touched.
+  // Over-allocate address space, then give back what lies outside the aligned part: no memory is
+  // touched.
   const size_t reserve = size_ + kLargePage;
-  void* raw = ::mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* raw = ::mmap(nullptr, reserve, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) throw std::bad_alloc();
   const auto begin = reinterpret_cast<uintptr_t>(raw);
   const uintptr_t aligned = (begin + kLargePage - 1) / kLargePage * kLargePage;

@@ -8,11 +8,12 @@
 namespace sluice {
 
 // Bytes that the process may still take: the smaller of the system's available memory and what the
-// cgroup's limit leaves (file-backed pages of the cgroup count as free: the kernel drops them first).
+// cgroup's limit leaves (file-backed pages of the cgroup count as free: the kernel drops them
+// first).
 uint64_t available_memory();
 
-// Resident bytes that are not backed by a file (RssAnon + RssShmem), now. (The kernel keeps no high-water
-// mark without file pages; measurements of a peak sample this.)
+// Resident bytes that are not backed by a file (RssAnon + RssShmem), now. (The kernel keeps no
+// high-water mark without file pages; measurements of a peak sample this.)
 uint64_t anonymous_resident_memory();
 
 // An owning, zero-filled anonymous block, 2 MiB aligned, with transparent huge pages requested.

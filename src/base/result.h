@@ -1,8 +1,9 @@
 // Values that carry either a result or an error a user can act on.
 //
-// Three kinds of failure are kept apart in sluice. Bad input (a file, a request, a flag) is a Result:
-// this file. A promise broken among ourselves is a ContractViolation: base/check.h. Inner loops have
-// debug-only asserts. The library neither prints nor aborts; only src/cli turns an Error into a line.
+// Three kinds of failure are kept apart in sluice. Bad input (a file, a request, a flag) is a
+// Result: this file. A promise broken among ourselves is a ContractViolation: base/check.h. Inner
+// loops have debug-only asserts. The library neither prints nor aborts; only src/cli turns an Error
+// into a line.
 #pragma once
 
 #include <cassert>
@@ -54,23 +55,38 @@ inline Error failed(std::string what, std::string why, std::string remedy = {}) 
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}       // NOLINT: implicit
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
 
-  T& value() & { assert(ok()); return std::get<0>(state_); }
-  const T& value() const& { assert(ok()); return std::get<0>(state_); }
-  T&& value() && { assert(ok()); return std::get<0>(std::move(state_)); }
+  T& value() & {
+    assert(ok());
+    return std::get<0>(state_);
+  }
+  const T& value() const& {
+    assert(ok());
+    return std::get<0>(state_);
+  }
+  T&& value() && {
+    assert(ok());
+    return std::get<0>(std::move(state_));
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 
-  const Error& error() const& { assert(!ok()); return std::get<1>(state_); }
-  Error&& error() && { assert(!ok()); return std::get<1>(std::move(state_)); }
+  const Error& error() const& {
+    assert(!ok());
+    return std::get<1>(state_);
+  }
+  Error&& error() && {
+    assert(!ok());
+    return std::get<1>(std::move(state_));
+  }
 
  private:
   std::variant<T, Error> state_;
@@ -84,18 +100,24 @@ class [[nodiscard]] Status {
 
   bool ok() const { return !error_.has_value(); }
   explicit operator bool() const { return ok(); }
-  const Error& error() const& { assert(!ok()); return *error_; }
-  Error&& error() && { assert(!ok()); return *std::move(error_); }
+  const Error& error() const& {
+    assert(!ok());
+    return *error_;
+  }
+  Error&& error() && {
+    assert(!ok());
+    return *std::move(error_);
+  }
 
  private:
   std::optional<Error> error_;
 };
 
 // Passes an error up: SLUICE_TRY(status_expression);
-#define SLUICE_TRY(expression)                                        \
-  do {                                                                \
-    if (auto sluice_status_ = (expression); !sluice_status_.ok())     \
-      return std::move(sluice_status_).error();                       \
+#define SLUICE_TRY(expression)                                    \
+  do {                                                            \
+    if (auto sluice_status_ = (expression); !sluice_status_.ok()) \
+      return std::move(sluice_status_).error();                   \
   } while (false)
 
 // Binds a value or passes the error up: SLUICE_ASSIGN(auto header, read_header(file));

@@ -10,7 +10,8 @@ namespace {
 constexpr Switch kSwitches[] = {
     {"SLUICE_CPU", "portable|avx2|avxvnni|avx512|avx512vnni|amx",
      "forces the instruction set of the fast CPU backend; unknown or unsupported is an error"},
-    {"SLUICE_MODELS", "directory", "where models installed with sluice (sprout) are looked up first"},
+    {"SLUICE_MODELS", "directory",
+     "where models installed with sluice (sprout) are looked up first"},
     {"HF_HUB_CACHE", "directory", "the Hugging Face cache in which org/name is looked up"},
     {"HF_HOME", "directory", "its parent: the cache is HF_HOME/hub when HF_HUB_CACHE is unset"},
     {"HOME", "directory", "the cache is HOME/.cache/huggingface/hub when neither is set"},

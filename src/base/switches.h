@@ -17,7 +17,8 @@ struct Switch {
 // All of them, for `sluice --help-environment`.
 std::span<const Switch> all_switches();
 
-// The value of a listed variable; nothing if unset or empty. Asking for an unlisted name is a contract violation.
+// The value of a listed variable; nothing if unset or empty. Asking for an unlisted name is a
+// contract violation.
 std::optional<std::string> environment(std::string_view name);
 
 }  // namespace sluice

@@ -29,8 +29,8 @@ int quota_cores() {
   return 0;
 }
 
-// Spinning this many turns covers the gap between two operations of a step (some microseconds); a longer
-// pause puts the member to sleep so that an idle server burns nothing.
+// Spinning this many turns covers the gap between two operations of a step (some microseconds); a
+// longer pause puts the member to sleep so that an idle server burns nothing.
 constexpr int kSpinTurns = 20000;
 
 inline void pause_once() {

@@ -14,8 +14,8 @@ namespace sluice {
 int usable_cores();
 
 // A fixed team of threads for data-parallel loops. The calling thread is member 0 and takes part.
-// Members spin for a short while between runs (a decode step is hundreds of short loops), then sleep.
-// One run at a time: run() is not re-entrant and must always be called from the same thread.
+// Members spin for a short while between runs (a decode step is hundreds of short loops), then
+// sleep. One run at a time: run() is not re-entrant and must always be called from the same thread.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // threads >= 1
@@ -25,13 +25,13 @@ class ThreadPool {
 
   int size() const { return size_; }
 
-  // Calls work(member, size()) once on every member and returns when all are done. An exception thrown by
-  // a member is rethrown here after all have finished.
+  // Calls work(member, size()) once on every member and returns when all are done. An exception
+  // thrown by a member is rethrown here after all have finished.
   void run(const std::function<void(int member, int size)>& work);
 
-  // Splits [0, count) into contiguous parts of multiples of `grain` (the last may be shorter), part i for
-  // member i, and calls work(begin, end) for each non-empty part. The split is a function of the arguments
-  // alone, so data first touched by a member stays with it.
+  // Splits [0, count) into contiguous parts of multiples of `grain` (the last may be shorter), part
+  // i for member i, and calls work(begin, end) for each non-empty part. The split is a function of
+  // the arguments alone, so data first touched by a member stays with it.
   void for_range(int64_t count, int64_t grain,
                  const std::function<void(int64_t begin, int64_t end)>& work);
 

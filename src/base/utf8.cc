@@ -3,8 +3,9 @@
 namespace sluice {
 namespace {
 
-// Length of the well-formed character at text[i], or 0. `valid_prefix` gets the number of bytes that
-// could begin a well-formed character (at least 1 when it returns 0): the maximal ill-formed subpart.
+// Length of the well-formed character at text[i], or 0. `valid_prefix` gets the number of bytes
+// that could begin a well-formed character (at least 1 when it returns 0): the maximal ill-formed
+// subpart.
 size_t character_length(std::string_view text, size_t i, size_t& valid_prefix) {
   const auto byte = [&](size_t k) { return static_cast<uint8_t>(text[k]); };
   const uint8_t lead = byte(i);

@@ -9,8 +9,8 @@
 
 namespace sluice {
 
-// Offset of the first byte that is not well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms,
-// nothing above U+10FFFF); nothing if all of it is.
+// Offset of the first byte that is not well-formed UTF-8 (RFC 3629: no surrogates, no overlong
+// forms, nothing above U+10FFFF); nothing if all of it is.
 std::optional<size_t> find_invalid_utf8(std::string_view text);
 
 // Number of bytes at the end of `text` that begin a character but do not finish it (0 to 3).

@@ -8,23 +8,27 @@ namespace {
 // A view must lie inside its buffer and have the named shape.
 void check_view(const View& view, const char* name) {
   SLUICE_CHECK(view.buffer != nullptr, "{} has no buffer", name);
-  SLUICE_CHECK(view.rows >= 0 && view.columns > 0 && view.offset >= 0, "{} [{}, {}] at {}", name, view.rows,
-               view.columns, view.offset);
-  SLUICE_CHECK(view.rows <= 1 || view.stride >= view.columns, "{} stride {} columns {}", name, view.stride, view.columns);
-  const int64_t last = view.rows == 0 ? 0 : view.offset + (view.rows - 1) * view.stride + view.columns;
-  SLUICE_CHECK(last * static_cast<int64_t>(sizeof(float)) <= static_cast<int64_t>(view.buffer->bytes()),
-               "{} ends at element {} of a buffer of {} bytes", name, last, view.buffer->bytes());
+  SLUICE_CHECK(view.rows >= 0 && view.columns > 0 && view.offset >= 0, "{} [{}, {}] at {}", name,
+               view.rows, view.columns, view.offset);
+  SLUICE_CHECK(view.rows <= 1 || view.stride >= view.columns, "{} stride {} columns {}", name,
+               view.stride, view.columns);
+  const int64_t last =
+      view.rows == 0 ? 0 : view.offset + (view.rows - 1) * view.stride + view.columns;
+  SLUICE_CHECK(
+      last * static_cast<int64_t>(sizeof(float)) <= static_cast<int64_t>(view.buffer->bytes()),
+      "{} ends at element {} of a buffer of {} bytes", name, last, view.buffer->bytes());
 }
 
 void check_shape(const View& view, int64_t rows, int64_t columns, const char* name) {
   check_view(view, name);
-  SLUICE_CHECK(view.rows == rows && view.columns == columns, "{} is [{}, {}], expected [{}, {}]", name, view.rows,
-               view.columns, rows, columns);
+  SLUICE_CHECK(view.rows == rows && view.columns == columns, "{} is [{}, {}], expected [{}, {}]",
+               name, view.rows, view.columns, rows, columns);
 }
 
 void check_batch(const Batch* batch, int64_t rows) {
   SLUICE_CHECK(batch != nullptr, "no batch");
-  SLUICE_CHECK(batch->row_count() == rows, "batch has {} rows, the views {}", batch->row_count(), rows);
+  SLUICE_CHECK(batch->row_count() == rows, "batch has {} rows, the views {}", batch->row_count(),
+               rows);
 }
 
 void check_layer(int64_t layer, int64_t layers) {
@@ -33,9 +37,12 @@ void check_layer(int64_t layer, int64_t layers) {
 
 size_t kv_element_bytes(KvFormat format) {
   switch (format) {
-    case KvFormat::kF32: return 4;
-    case KvFormat::kBF16: return 2;
-    case KvFormat::kFp8: return 1;
+    case KvFormat::kF32:
+      return 4;
+    case KvFormat::kBF16:
+      return 2;
+    case KvFormat::kFp8:
+      return 1;
   }
   return 0;
 }
@@ -59,8 +66,8 @@ size_t RecurrentSpec::pending_bytes() const {
 
 void Backend::upload(const View& to, std::span<const float> values) {
   check_view(to, "to");
-  SLUICE_CHECK(static_cast<int64_t>(values.size()) == to.rows * to.columns, "{} values for [{}, {}]", values.size(),
-               to.rows, to.columns);
+  SLUICE_CHECK(static_cast<int64_t>(values.size()) == to.rows * to.columns,
+               "{} values for [{}, {}]", values.size(), to.rows, to.columns);
   do_upload(to, values);
 }
 
@@ -93,11 +100,12 @@ void Backend::rms_norm(const RmsNormArgs& a) {
 
 void Backend::matmul(const MatmulArgs& a) {
   check_view(a.x, "x");
-  SLUICE_CHECK(a.answer_rows >= 0 && a.answer_rows <= a.x.rows, "answer rows {} of {}", a.answer_rows, a.x.rows);
+  SLUICE_CHECK(a.answer_rows >= 0 && a.answer_rows <= a.x.rows, "answer rows {} of {}",
+               a.answer_rows, a.x.rows);
   for (const Product& product : a.products) {
     SLUICE_CHECK(product.weight != nullptr, "no weight");
-    SLUICE_CHECK(product.weight->columns() == a.x.columns, "weight [{}, {}], x has {} columns", product.weight->rows(),
-                 product.weight->columns(), a.x.columns);
+    SLUICE_CHECK(product.weight->columns() == a.x.columns, "weight [{}, {}], x has {} columns",
+                 product.weight->rows(), product.weight->columns(), a.x.columns);
     check_shape(product.out, a.x.rows, product.weight->rows(), "out");
   }
   do_matmul(a);
@@ -117,7 +125,8 @@ void Backend::attention_input(const AttentionInputArgs& a) {
   check_batch(a.batch, rows);
   check_layer(a.layer, spec.layers);
   check_view(a.query, "query");
-  SLUICE_CHECK(a.query.columns % (spec.heads * dim) == 0, "query columns {}, kv heads {} of {}", a.query.columns, spec.heads, dim);
+  SLUICE_CHECK(a.query.columns % (spec.heads * dim) == 0, "query columns {}, kv heads {} of {}",
+               a.query.columns, spec.heads, dim);
   check_shape(a.query_gate, rows, 2 * a.query.columns, "query_gate");
   check_shape(a.key, rows, spec.heads * dim, "key");
   check_shape(a.value, rows, spec.heads * dim, "value");
@@ -139,7 +148,8 @@ void Backend::attention(const AttentionArgs& a) {
   check_layer(a.layer, a.cache->spec().layers);
   for (const Segment& segment : a.batch->segments) {
     const int64_t end = segment.first_index + segment.row_count;
-    SLUICE_CHECK(end <= int64_t{segment.page_count} * kGrid, "{} tokens in {} pages", end, segment.page_count);
+    SLUICE_CHECK(end <= int64_t{segment.page_count} * kGrid, "{} tokens in {} pages", end,
+                 segment.page_count);
   }
   do_attention(a);
 }
@@ -148,7 +158,8 @@ void Backend::attention_gate(const AttentionGateArgs& a) {
   check_view(a.heads, "heads");
   check_shape(a.query_gate, a.heads.rows, 2 * a.heads.columns, "query_gate");
   check_shape(a.out, a.heads.rows, a.heads.columns, "out");
-  SLUICE_CHECK(a.head_dim > 0 && a.heads.columns % a.head_dim == 0, "head dim {} of {}", a.head_dim, a.heads.columns);
+  SLUICE_CHECK(a.head_dim > 0 && a.heads.columns % a.head_dim == 0, "head dim {} of {}", a.head_dim,
+               a.heads.columns);
   do_attention_gate(a);
 }
 
@@ -158,11 +169,13 @@ void check_recurrent(const RecurrentState* state, const Batch* batch, int64_t ro
   check_batch(batch, rows);
   check_layer(layer, state->spec().layers);
   for (const Segment& segment : batch->segments) {
-    SLUICE_CHECK(segment.slot >= 0 && segment.slot < state->spec().slots, "slot {} of {}", segment.slot, state->spec().slots);
-    SLUICE_CHECK(segment.commit >= 0 && segment.commit <= state->spec().pending_rows, "commit {} of {}", segment.commit,
-                 state->spec().pending_rows);
+    SLUICE_CHECK(segment.slot >= 0 && segment.slot < state->spec().slots, "slot {} of {}",
+                 segment.slot, state->spec().slots);
+    SLUICE_CHECK(segment.commit >= 0 && segment.commit <= state->spec().pending_rows,
+                 "commit {} of {}", segment.commit, state->spec().pending_rows);
     SLUICE_CHECK(segment.role == Role::kPrompt || segment.row_count <= state->spec().pending_rows,
-                 "{} answer rows, {} can be pending", segment.row_count, state->spec().pending_rows);
+                 "{} answer rows, {} can be pending", segment.row_count,
+                 state->spec().pending_rows);
   }
 }
 }  // namespace
@@ -212,20 +225,23 @@ void Backend::gdn_norm(const GdnNormArgs& a) {
   check_shape(a.z, a.core.rows, a.core.columns, "z");
   check_shape(a.out, a.core.rows, a.core.columns, "out");
   check_shape(a.weight, 1, a.weight.columns, "weight");
-  SLUICE_CHECK(a.core.columns % a.weight.columns == 0, "core columns {}, value dim {}", a.core.columns, a.weight.columns);
+  SLUICE_CHECK(a.core.columns % a.weight.columns == 0, "core columns {}, value dim {}",
+               a.core.columns, a.weight.columns);
   do_gdn_norm(a);
 }
 
 void Backend::gather_rows(const GatherRowsArgs& a) {
   check_view(a.x, "x");
   check_shape(a.out, static_cast<int64_t>(a.rows.size()), a.x.columns, "out");
-  for (const int32_t row : a.rows) SLUICE_CHECK(row >= 0 && row < a.x.rows, "row {} of {}", row, a.x.rows);
+  for (const int32_t row : a.rows)
+    SLUICE_CHECK(row >= 0 && row < a.x.rows, "row {} of {}", row, a.x.rows);
   do_gather_rows(a);
 }
 
 void Backend::argmax(const ArgmaxArgs& a) {
   check_view(a.logits, "logits");
-  SLUICE_CHECK(static_cast<int64_t>(a.tokens.size()) == a.logits.rows, "{} tokens, {} rows", a.tokens.size(), a.logits.rows);
+  SLUICE_CHECK(static_cast<int64_t>(a.tokens.size()) == a.logits.rows, "{} tokens, {} rows",
+               a.tokens.size(), a.logits.rows);
   do_argmax(a);
 }
 

@@ -1,9 +1,9 @@
-// The interface of the arithmetic. Knows shapes, not devices: a backend under src/backend/ gives the
-// functions and the memory; model code holds handles and never dereferences them.
+// The interface of the arithmetic. Knows shapes, not devices: a backend under src/backend/ gives
+// the functions and the memory; model code holds handles and never dereferences them.
 //
-// Every public operation checks its shapes once, here at the door, and then calls the backend's do_...
-// All activations are F32, row-major. Operations are ordered: each sees the results of those before it. On a
-// device they may run later than the call; download() waits.
+// Every public operation checks its shapes once, here at the door, and then calls the backend's
+// do_... All activations are F32, row-major. Operations are ordered: each sees the results of those
+// before it. On a device they may run later than the call; download() waits.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,8 @@ namespace sluice::ops {
 
 class Backend;
 
-// ---------------------------------------------------------------------------------------------- memory
+// ----------------------------------------------------------------------------------------------
+// memory
 
 // A block of device memory. Owned by whoever holds the pointer; must not outlive its backend.
 class DeviceBuffer {
@@ -48,8 +49,12 @@ struct View {
 
   bool empty() const { return buffer == nullptr; }
   View first_rows(int64_t count) const { return {buffer, offset, count, columns, stride}; }
-  View row_range(int64_t first, int64_t count) const { return {buffer, offset + first * stride, count, columns, stride}; }
-  View column_range(int64_t first, int64_t count) const { return {buffer, offset + first, rows, count, stride}; }
+  View row_range(int64_t first, int64_t count) const {
+    return {buffer, offset + first * stride, count, columns, stride};
+  }
+  View column_range(int64_t first, int64_t count) const {
+    return {buffer, offset + first, rows, count, stride};
+  }
 };
 
 // A weight matrix the backend has taken in, W[rows = N, columns = K].
@@ -59,7 +64,9 @@ class Matrix {
   int64_t rows() const { return rows_; }
   int64_t columns() const { return columns_; }
   Format format() const { return format_; }
-  size_t bytes() const { return bytes_; }  // memory of its own (a view into a file mapping counts 0)
+  size_t bytes() const {
+    return bytes_;
+  }  // memory of its own (a view into a file mapping counts 0)
 
  protected:
   Matrix(const EncodedMatrix& source, size_t bytes)
@@ -71,8 +78,8 @@ class Matrix {
   size_t bytes_;
 };
 
-// What a matrix is for. A lookup table stays as it is stored and borrows the source's bytes (the mapping must
-// outlive it); a product matrix may be repacked, and then borrows nothing.
+// What a matrix is for. A lookup table stays as it is stored and borrows the source's bytes (the
+// mapping must outlive it); a product matrix may be repacked, and then borrows nothing.
 enum class MatrixUse : uint8_t { kProduct, kLookup };
 
 // Keys and values in pages of kGrid tokens. The order inside a page is the backend's own.
@@ -84,7 +91,8 @@ struct KvSpec {
   int64_t head_dim = 0;
   int64_t pages = 0;
   KvFormat format = KvFormat::kBF16;
-  // Per layer, multiplied on read (spec/formats-safetensors.md 3.12); used by kFp8 only; empty = 1.0.
+  // Per layer, multiplied on read (spec/formats-safetensors.md 3.12); used by kFp8 only; empty
+  // = 1.0.
   std::vector<float> key_scales, value_scales;
 
   size_t bytes_per_page() const;
@@ -122,9 +130,10 @@ struct RecurrentSpec {
   size_t pending_bytes() const;
 };
 
-// Per slot and GDN layer: S [value_heads, key_dim, value_dim], the last conv_kernel - 1 columns of the raw
-// convolution input, and up to pending_rows rows (normalized key, value, g, beta, raw convolution input) that
-// were computed but not yet applied to the state: the deferred commit of design.md section 3.
+// Per slot and GDN layer: S [value_heads, key_dim, value_dim], the last conv_kernel - 1 columns of
+// the raw convolution input, and up to pending_rows rows (normalized key, value, g, beta, raw
+// convolution input) that were computed but not yet applied to the state: the deferred commit of
+// design.md section 3.
 class RecurrentState {
  public:
   virtual ~RecurrentState() = default;
@@ -142,12 +151,13 @@ class RecurrentState {
 // Value heads in the model's own head order.
 using RecurrentImage = std::vector<float>;
 
-// ------------------------------------------------------------------------------------------- arguments
+// -------------------------------------------------------------------------------------------
+// arguments
 
 struct EmbedArgs {
-  const Matrix* table = nullptr;     // [vocabulary, H], kLookup
-  std::span<const int32_t> tokens;   // one per row of out
-  View out;                          // [rows, H]
+  const Matrix* table = nullptr;    // [vocabulary, H], kLookup
+  std::span<const int32_t> tokens;  // one per row of out
+  View out;                         // [rows, H]
 };
 
 // out = x * rsqrt(mean(x^2) + eps) * weight per row. With `delta`, first x += delta (in place).
@@ -157,7 +167,7 @@ struct RmsNormArgs {
   View delta;   // [rows, D] or empty
   View weight;  // [1, D]
   float eps = 0;
-  View out;     // [rows, D]; may be empty with delta: then only the addition is done
+  View out;  // [rows, D]; may be empty with delta: then only the addition is done
 };
 
 struct Product {
@@ -165,8 +175,8 @@ struct Product {
   View out;                        // [rows, N]
 };
 
-// Products of one input with several matrices, so that the input is prepared (quantized, reordered) once.
-// The first `answer_rows` rows have the answer's role, the rest the prompt's.
+// Products of one input with several matrices, so that the input is prepared (quantized, reordered)
+// once. The first `answer_rows` rows have the answer's role, the rest the prompt's.
 struct MatmulArgs {
   View x;  // [rows, K]
   std::span<const Product> products;
@@ -177,9 +187,10 @@ struct SwigluArgs {  // out = silu(gate) * up
   View gate, up, out;
 };
 
-// Splits the gated query projection, norms and rotates queries and keys, and writes keys and values to the
-// cache. The rotary table is per dimension pair: inverse frequencies, the position component each pair uses
-// (0 t, 1 h, 2 w), and the attention factor by which cos and sin are multiplied (YaRN; else 1).
+// Splits the gated query projection, norms and rotates queries and keys, and writes keys and values
+// to the cache. The rotary table is per dimension pair: inverse frequencies, the position component
+// each pair uses (0 t, 1 h, 2 w), and the attention factor by which cos and sin are multiplied
+// (YaRN; else 1).
 struct RotaryTable {
   std::vector<float> inverse_frequencies;  // [rotary_dim / 2]
   std::vector<uint8_t> components;         // [rotary_dim / 2]
@@ -202,78 +213,83 @@ struct AttentionInputArgs {
 
 struct AttentionArgs {
   const Batch* batch = nullptr;
-  View query;      // [rows, heads * head_dim]
+  View query;  // [rows, heads * head_dim]
   KvCache* cache = nullptr;
   int64_t layer = 0;
   int64_t first_index = 0;  // cache indices below this are not attended to (1 for the draft head)
-  View out;        // [rows, heads * head_dim], before the gate
+  View out;                 // [rows, heads * head_dim], before the gate
 };
 
 struct AttentionGateArgs {  // out = heads * sigmoid(gate), gate interleaved in query_gate
-  View heads;       // [rows, heads * head_dim]
-  View query_gate;  // [rows, heads * 2 * head_dim]
+  View heads;               // [rows, heads * head_dim]
+  View query_gate;          // [rows, heads * 2 * head_dim]
   int64_t head_dim = 0;
-  View out;         // may be heads
+  View out;  // may be heads
 };
 
-// Causal depthwise convolution and SiLU over raw channels. Answer segments: commits the slot's accepted pending
-// columns, computes, keeps the raw rows as pending. Prompt segments: commits, computes, writes the columns.
+// Causal depthwise convolution and SiLU over raw channels. Answer segments: commits the slot's
+// accepted pending columns, computes, keeps the raw rows as pending. Prompt segments: commits,
+// computes, writes the columns.
 struct GdnConvArgs {
   const Batch* batch = nullptr;
   View raw;     // [rows, channels]
   View weight;  // [channels, conv_kernel]
   RecurrentState* state = nullptr;
   int64_t layer = 0;  // index among GDN layers
-  View out;     // [rows, channels]
+  View out;           // [rows, channels]
 };
 
 // q and k: L2 norm per head, eps 1e-6 added to the sum of squares; q then times key_dim^-1/2.
 // beta = sigmoid(b); g = decay * softplus(a + dt_bias) with decay = -exp(A_log).
 struct GdnInputArgs {
-  View conv;          // [rows, channels]: q, k, v
-  View a, b;          // [rows, value_heads]
+  View conv;            // [rows, channels]: q, k, v
+  View a, b;            // [rows, value_heads]
   View decay, dt_bias;  // [1, value_heads]
   int64_t key_heads = 0, key_dim = 0;
-  View query, key;    // out [rows, key_heads * key_dim]
-  View beta, g;       // out [rows, value_heads]
+  View query, key;  // out [rows, key_heads * key_dim]
+  View beta, g;     // out [rows, value_heads]
 };
 
-// The delta rule (architecture.md 4.6). Answer segments: applies the accepted pending rows to the state in order,
-// writes the state, computes the new rows by the sequential rule without writing, and keeps them as pending.
-// Prompt segments: applies the accepted pending rows, then the chunked rule on the absolute grid of kGrid; a
-// row's bits depend on the state at the grid point (or at the segment's first row) and on earlier rows of its
-// chunk only; writes the state after the last row; nothing stays pending.
+// The delta rule (architecture.md 4.6). Answer segments: applies the accepted pending rows to the
+// state in order, writes the state, computes the new rows by the sequential rule without writing,
+// and keeps them as pending. Prompt segments: applies the accepted pending rows, then the chunked
+// rule on the absolute grid of kGrid; a row's bits depend on the state at the grid point (or at the
+// segment's first row) and on earlier rows of its chunk only; writes the state after the last row;
+// nothing stays pending.
 struct GdnDeltaArgs {
   const Batch* batch = nullptr;
   View query, key;  // [rows, key_heads * key_dim]
-  View value;       // [rows, value_heads * value_dim], usually a column range of the convolution's output
-  View beta, g;     // [rows, value_heads]
+  View
+      value;  // [rows, value_heads * value_dim], usually a column range of the convolution's output
+  View beta, g;  // [rows, value_heads]
   RecurrentState* state = nullptr;
   int64_t layer = 0;
-  View out;         // [rows, value_heads * value_dim]
+  View out;  // [rows, value_heads * value_dim]
 };
 
 struct GdnNormArgs {  // out = weight * rms_norm(core per head) * silu(z); weight without + 1
-  View core, z;  // [rows, value_heads * value_dim]
-  View weight;   // [1, value_dim]
+  View core, z;       // [rows, value_heads * value_dim]
+  View weight;        // [1, value_dim]
   float eps = 0;
   View out;
 };
 
 struct GatherRowsArgs {
-  View x;                          // [rows, D]
-  std::span<const int32_t> rows;   // indices into x
-  View out;                        // [rows.size(), D]
+  View x;                         // [rows, D]
+  std::span<const int32_t> rows;  // indices into x
+  View out;                       // [rows.size(), D]
 };
 
 struct ArgmaxArgs {
-  View logits;                 // [rows, V]
-  std::span<int32_t> tokens;   // out, one per row; the first maximum wins
+  View logits;                // [rows, V]
+  std::span<int32_t> tokens;  // out, one per row; the first maximum wins
 };
 
-// --------------------------------------------------------------------------------------------- backend
+// ---------------------------------------------------------------------------------------------
+// backend
 
-// Activations of a product: kept (wide), one int8 digit per 32 (digit), or as the build's recipe says.
+// Activations of a product: kept (wide), one int8 digit per 32 (digit), or as the build's recipe
+// says.
 enum class ActivationMode : uint8_t { kWide, kDigit, kPublished };
 
 struct BackendInfo {
@@ -296,26 +312,32 @@ class Backend {
   std::vector<float> download(const View& from);               // row-major, dense; waits
 
   // Weights. A format the backend has no kernel for is an error naming it.
-  virtual Result<std::unique_ptr<Matrix>> load_matrix(const EncodedMatrix& source, MatrixUse use) = 0;
-  // Memory that load_matrix would take for such a matrix: the plan's figure. Only shape and format are read.
+  virtual Result<std::unique_ptr<Matrix>> load_matrix(const EncodedMatrix& source,
+                                                      MatrixUse use) = 0;
+  // Memory that load_matrix would take for such a matrix: the plan's figure. Only shape and format
+  // are read.
   virtual size_t matrix_bytes(const EncodedMatrix& source, MatrixUse use) const = 0;
-  // Scratch memory of the backend's own for steps of at most this many rows, with inputs up to this wide.
+  // Scratch memory of the backend's own for steps of at most this many rows, with inputs up to this
+  // wide.
   virtual size_t scratch_bytes(int64_t rows, int64_t max_columns) const = 0;
   virtual Status reserve_scratch(int64_t rows, int64_t max_columns) = 0;
 
   // State.
   virtual Result<std::unique_ptr<KvCache>> create_kv_cache(const KvSpec& spec) = 0;
-  virtual Result<std::unique_ptr<RecurrentState>> create_recurrent_state(const RecurrentSpec& spec) = 0;
+  virtual Result<std::unique_ptr<RecurrentState>> create_recurrent_state(
+      const RecurrentSpec& spec) = 0;
   virtual void reset_slot(RecurrentState& state, int64_t slot) = 0;  // zero state, nothing pending
-  // Applies the first `commit` pending rows of every layer and forgets the others: bit-equal to what the next
-  // step would do first.
+  // Applies the first `commit` pending rows of every layer and forgets the others: bit-equal to
+  // what the next step would do first.
   virtual void flush_slot(RecurrentState& state, int64_t slot, int64_t commit) = 0;
   virtual RecurrentImage export_slot(const RecurrentState& state, int64_t slot) = 0;
   virtual void import_slot(RecurrentState& state, int64_t slot, const RecurrentImage& image) = 0;
-  // Keys or values of one layer and the first `count` indices of a page list: F32 [count, heads, head_dim]
-  // after the cache's rounding. For traces and tests.
-  virtual std::vector<float> export_keys(const KvCache& cache, int64_t layer, std::span<const int32_t> pages, int64_t count) = 0;
-  virtual std::vector<float> export_values(const KvCache& cache, int64_t layer, std::span<const int32_t> pages, int64_t count) = 0;
+  // Keys or values of one layer and the first `count` indices of a page list: F32 [count, heads,
+  // head_dim] after the cache's rounding. For traces and tests.
+  virtual std::vector<float> export_keys(const KvCache& cache, int64_t layer,
+                                         std::span<const int32_t> pages, int64_t count) = 0;
+  virtual std::vector<float> export_values(const KvCache& cache, int64_t layer,
+                                           std::span<const int32_t> pages, int64_t count) = 0;
   // Copies a page (all layers), for branching.
   virtual void copy_page(KvCache& cache, int32_t from, int32_t to) = 0;
 

@@ -57,7 +57,8 @@ std::optional<uint64_t> dtype_bytes(DType type, uint64_t elements) {
   const auto block = static_cast<uint64_t>(info.block_elements);
   if (elements % block != 0) return std::nullopt;
   uint64_t bytes = 0;
-  if (__builtin_mul_overflow(elements / block, static_cast<uint64_t>(info.block_bytes), &bytes)) return std::nullopt;
+  if (__builtin_mul_overflow(elements / block, static_cast<uint64_t>(info.block_bytes), &bytes))
+    return std::nullopt;
   return bytes;
 }
 

@@ -12,8 +12,10 @@ Json parse(std::string_view text) {
 }
 
 TEST(Json, KeepsOrderAndSpelling) {
-  const std::string text = R"({"b":1.0,"a":[1e5,-0.0,12345678901234567890123,true,null],"ü":"\u00e9\n"})";
-  EXPECT_EQ(parse(text).dump(), R"({"b":1.0,"a":[1e5,-0.0,12345678901234567890123,true,null],"ü":"é\n"})");
+  const std::string text =
+      R"({"b":1.0,"a":[1e5,-0.0,12345678901234567890123,true,null],"ü":"\u00e9\n"})";
+  EXPECT_EQ(parse(text).dump(),
+            R"({"b":1.0,"a":[1e5,-0.0,12345678901234567890123,true,null],"ü":"é\n"})");
 }
 
 TEST(Json, DuplicateKeyKeepsFirstPlaceAndLastValue) {
@@ -28,7 +30,8 @@ TEST(Json, DuplicateKeyIsRejectedOnRequestAlsoWhenEscaped) {
 
 TEST(Json, ManyKeysStayFindable) {
   std::string text = "{";
-  for (int i = 0; i < 1000; ++i) text += "\"k" + std::to_string(i) + "\":" + std::to_string(i) + ",";
+  for (int i = 0; i < 1000; ++i)
+    text += "\"k" + std::to_string(i) + "\":" + std::to_string(i) + ",";
   text += "\"k7\":-1}";
   const Json json = parse(text);
   EXPECT_EQ(json.members().size(), 1000u);
@@ -45,8 +48,8 @@ TEST(Json, IntegersByRange) {
 }
 
 TEST(Json, RefusesWhatIsNotJson) {
-  for (const char* text : {"", "{", "[1,]", "{\"a\":}", "01", "1 2", "nul", "\"\x01\"", "\"\xff\"", "{'a':1}", "NaN",
-                           "[1] x", "\"\\ud800\""}) {
+  for (const char* text : {"", "{", "[1,]", "{\"a\":}", "01", "1 2", "nul", "\"\x01\"", "\"\xff\"",
+                           "{'a':1}", "NaN", "[1] x", "\"\\ud800\""}) {
     EXPECT_FALSE(parse_json(text).ok()) << text;
   }
 }

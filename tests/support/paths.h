@@ -9,7 +9,8 @@ namespace sluice::test {
 // tests/ of the checkout: what a test always needs lives there.
 std::filesystem::path tests_folder();
 
-// The shared material beside the checkout (../shared), or nothing: a test that needs it then skips by name.
+// The shared material beside the checkout (../shared), or nothing: a test that needs it then skips
+// by name.
 std::optional<std::filesystem::path> shared_folder();
 
 // A fresh empty folder, removed when the object dies.
@@ -28,9 +29,9 @@ class TemporaryFolder {
 }  // namespace sluice::test
 
 // Skips the running test, by name, when ../shared lacks `relative`.
-#define SLUICE_REQUIRE_SHARED(variable, relative)                                                  \
-  const auto variable##_root = ::sluice::test::shared_folder();                                    \
-  if (!variable##_root || !std::filesystem::exists(*variable##_root / (relative))) {               \
-    GTEST_SKIP() << "needs ../shared/" << (relative);                                              \
-  }                                                                                                \
+#define SLUICE_REQUIRE_SHARED(variable, relative)                                    \
+  const auto variable##_root = ::sluice::test::shared_folder();                      \
+  if (!variable##_root || !std::filesystem::exists(*variable##_root / (relative))) { \
+    GTEST_SKIP() << "needs ../shared/" << (relative);                                \
+  }                                                                                  \
   const std::filesystem::path variable = *variable##_root / (relative)

@@ -1,0 +1,103 @@
+// The one door between requests and the model: submit a prompt, step, receive tokens.
+//
+// Everything above (command line, servers) speaks to this file only; nothing above knows pages,
+// slots or batches.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/text/text_model.h"
+#include "runtime/memory_plan.h"
+#include "runtime/sampler/sampler.h"
+#include "runtime/thought/thought_control.h"
+#include "tokenizer/tokenizer.h"
+
+namespace sluice::runtime {
+
+struct Request {
+  std::vector<TokenId> prompt;
+  SamplingParameters sampling;
+  int64_t max_tokens = -1;  // -1: until the context is full
+  bool ignore_eos = false;
+  std::vector<TokenId> stop_ids;          // beside the model's own
+  std::vector<std::string> stop_strings;  // matched on the answer's text, across token borders
+  std::optional<ThoughtOptions> thought;  // nothing: no budget, no loop breaker
+};
+
+struct TokenEvent {
+  SampledToken token;
+  std::string text;  // what may be shown now: whole characters, nothing of a stop string
+  bool forced = false;
+};
+
+enum class FinishReason : uint8_t { kStop, kLength, kCancelled };
+std::string_view finish_reason_name(FinishReason reason);  // "stop", "length", "cancelled"
+
+struct DraftCounts {
+  int depth = 0;                            // greatest depth allowed
+  int64_t steps = 0;                        // verification steps with at least one draft
+  std::vector<int64_t> proposed, accepted;  // by draft position
+};
+
+struct RequestReport {
+  FinishReason finish = FinishReason::kStop;
+  std::optional<std::string> stop_string;   // the one that matched
+  std::optional<TokenId> stop_id;           // the stop token that ended it
+  std::optional<std::string> thought_stop;  // why a thought was closed by force
+  std::string last_text;                    // text held back until the end was known
+  int64_t prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, thought_tokens = 0;
+  double queue_ms = 0, prompt_ms = 0, first_token_ms = 0,
+         decode_ms = 0;  // first_token from submission
+  DraftCounts draft;
+};
+
+// Called from inside step(), on its thread. Must not call back into the engine except submit() and
+// cancel().
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  virtual void on_prompt(int64_t /*done*/, int64_t /*total*/) {}
+  virtual void on_token(const TokenEvent& event) = 0;
+  virtual void on_finish(const RequestReport& report) = 0;
+};
+
+using RequestId = uint64_t;
+
+class Engine {
+ public:
+  // Takes all the memory it will ever need (the shape's plan). `model` and `tokenizer` must outlive
+  // the engine.
+  static Result<std::unique_ptr<Engine>> create(const model::TextModel& model,
+                                                const tokenizer::Tokenizer& tokenizer,
+                                                const EngineShape& shape);
+  ~Engine();
+
+  const EngineShape& shape() const;
+
+  // Checks the request and queues it; thread-safe. `listener` must live until on_finish. Errors
+  // name the field.
+  Result<RequestId> submit(Request request, Listener& listener);
+  // Ends a request within one step, with FinishReason::kCancelled; unknown ids are ignored.
+  // Thread-safe.
+  void cancel(RequestId id);
+
+  // One step over all running requests. False when there was nothing to do.
+  bool step();
+  void run_until_idle();
+
+  // Free and taken pages and slots add up. For tests and idle moments.
+  bool intact() const;
+
+ private:
+  class Loop;
+  explicit Engine(std::unique_ptr<Loop> loop);
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace sluice::runtime

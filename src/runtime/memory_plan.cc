@@ -1,0 +1,108 @@
+#include "runtime/memory_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/memory.h"
+
+namespace sluice::runtime {
+
+namespace {
+// More logit rows than this are made in several products: each is V floats (1 MB at V = 248,320).
+constexpr int64_t kMostLogitRows = 64;
+}  // namespace
+
+int64_t EngineShape::pages_per_sequence() const { return (context + ops::kGrid - 1) / ops::kGrid; }
+
+int64_t EngineShape::max_rows() const {
+  const int64_t prompt = std::min(prompt_rows, pages_per_sequence() * ops::kGrid * sequences);
+  return prompt + sequences * (draft_depth + 1);
+}
+
+int64_t EngineShape::max_logit_rows() const {
+  return std::min(sequences * (draft_depth + 1), kMostLogitRows);
+}
+
+MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backend,
+                       const EngineShape& shape, uint64_t resident_bytes, uint64_t prefix_cache) {
+  const bool with_mtp = shape.draft_depth > 0 && binding.mtp_usable;
+  const model::TextConfig& config = binding.config;
+  const auto weights = model::TextModel::weight_bytes(binding, backend, with_mtp);
+  const int64_t pages = shape.pages_per_sequence() * shape.sequences;
+  const ops::KvSpec all = model::TextModel::kv_spec(binding, with_mtp, pages, shape.kv);
+  const ops::KvSpec text = model::TextModel::kv_spec(binding, false, pages, shape.kv);
+  const ops::RecurrentSpec recurrent =
+      model::TextModel::recurrent_spec(config, shape.sequences, shape.draft_depth + 1);
+
+  MemoryPlan plan;
+  plan.weights = weights.text;
+  plan.kv = PageBlock::footprint(text.bytes_per_page() * static_cast<size_t>(pages));
+  plan.draft = weights.mtp +
+               (PageBlock::footprint(all.bytes_per_page() * static_cast<size_t>(pages)) - plan.kv);
+  plan.recurrent = static_cast<uint64_t>(shape.sequences) *
+                   (recurrent.state_bytes() + recurrent.pending_bytes());
+  const auto widest = std::max({config.intermediate, config.hidden * (with_mtp ? 2 : 1),
+                                config.query_heads * config.head_dim,
+                                config.gdn_value_heads * config.gdn_value_dim});
+  plan.workspace = model::Workspace::bytes(config, shape.max_rows(), shape.max_logit_rows()) +
+                   backend.scratch_bytes(shape.max_rows(), widest) + resident_bytes;
+  if (with_mtp)
+    plan.workspace += static_cast<uint64_t>(shape.max_rows() * config.hidden) * sizeof(float);
+  plan.prefix_cache = prefix_cache;
+  plan.available = available_memory();
+  return plan;
+}
+
+EngineShape nearest_shape(const model::Binding& binding, const ops::Backend& backend,
+                          const EngineShape& asked, uint64_t resident_bytes,
+                          uint64_t prefix_cache) {
+  const auto fits = [&](const EngineShape& shape) {
+    return plan_memory(binding, backend, shape, resident_bytes, prefix_cache).fits();
+  };
+  EngineShape shape = asked;
+  for (; shape.sequences >= 1; --shape.sequences) {
+    // Largest number of pages that fits, by bisection: the plan grows with the context.
+    int64_t low = 0, high = asked.pages_per_sequence();
+    while (low < high) {
+      const int64_t middle = (low + high + 1) / 2;
+      shape.context = middle * ops::kGrid;
+      if (fits(shape)) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    shape.context = std::min(low * ops::kGrid, asked.context);
+    if (low > 0) return shape;
+  }
+  shape.sequences = 0;
+  shape.context = 0;
+  return shape;
+}
+
+std::string format_bytes(uint64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= 1000000000) return fmt::format("{:.2f} GB", value * 1e-9);
+  if (bytes >= 1000000) return fmt::format("{:.1f} MB", value * 1e-6);
+  return fmt::format("{} bytes", bytes);
+}
+
+Error does_not_fit(const std::string& model, const MemoryPlan& plan, const EngineShape& asked,
+                   const EngineShape& nearest) {
+  std::string why = fmt::format(
+      "needs {} (weights {}, keys and values {}, recurrent state {}, draft head {}, workspace {}, "
+      "prefix cache {}) for "
+      "a context of {} tokens and {} sequence{}, and {} are available",
+      format_bytes(plan.total()), format_bytes(plan.weights), format_bytes(plan.kv),
+      format_bytes(plan.recurrent), format_bytes(plan.draft), format_bytes(plan.workspace),
+      format_bytes(plan.prefix_cache), asked.context, asked.sequences,
+      asked.sequences == 1 ? "" : "s", format_bytes(plan.available));
+  std::string remedy = nearest.context > 0
+                           ? fmt::format("The nearest that fits is --context {} --sequences {}",
+                                         nearest.context, nearest.sequences)
+                           : std::string("No context fits: free memory or choose a smaller build");
+  return {ErrorCode::kDoesNotFit, model, std::move(why), std::move(remedy)};
+}
+
+}  // namespace sluice::runtime

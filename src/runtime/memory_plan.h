@@ -1,0 +1,60 @@
+// How much memory a model will take in a given shape, told before it is loaded (design.md P5).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "model/binding.h"
+#include "model/text/text_model.h"
+#include "ops/backend.h"
+
+namespace sluice::runtime {
+
+// Everything about an engine that costs memory.
+struct EngineShape {
+  int64_t context = 4096;  // tokens of one sequence, prompt and answer
+  int64_t sequences = 1;   // running at once
+  ops::KvFormat kv = ops::KvFormat::kBF16;
+  int draft_depth = 0;  // greatest number of drafts per step; 0 = the draft head is not loaded
+  int64_t prompt_rows = 512;  // prompt tokens read per step, a multiple of 64
+
+  int64_t pages_per_sequence() const;
+  int64_t max_rows() const;        // rows of the largest step
+  int64_t max_logit_rows() const;  // rows whose logits exist at one time
+};
+
+struct MemoryPlan {
+  uint64_t weights = 0;    // text model, packed as the backend keeps it
+  uint64_t kv = 0;         // keys and values of the text model
+  uint64_t recurrent = 0;  // GDN states, convolution columns, pending rows
+  uint64_t draft = 0;      // draft head: weights and its keys and values
+  uint64_t workspace = 0;  // activations, logits, scratch, tokenizer, the program itself
+  uint64_t prefix_cache = 0;
+  uint64_t available = 0;
+
+  uint64_t total() const { return weights + kv + recurrent + draft + workspace + prefix_cache; }
+  bool fits() const { return total() <= available; }
+};
+
+// `resident_bytes`: what the program holds beside the model (tokenizer, template, itself).
+MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backend,
+                       const EngineShape& shape, uint64_t resident_bytes,
+                       uint64_t prefix_cache = 0);
+
+// The largest shape with at most the asked sequences and context that fits: first the context
+// shrinks (in pages), then the number of sequences. context 0 if not even one page of one sequence
+// fits.
+EngineShape nearest_shape(const model::Binding& binding, const ops::Backend& backend,
+                          const EngineShape& asked, uint64_t resident_bytes,
+                          uint64_t prefix_cache = 0);
+
+// The refusal, in the same words for every command: the arithmetic and the nearest setting that
+// fits.
+Error does_not_fit(const std::string& model, const MemoryPlan& plan, const EngineShape& asked,
+                   const EngineShape& nearest);
+
+// Bytes as people read them: "16.8 GB".
+std::string format_bytes(uint64_t bytes);
+
+}  // namespace sluice::runtime

@@ -1,0 +1,58 @@
+// One running sequence: its tokens, what of them the model has processed, and where its state lies.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/engine.h"
+#include "runtime/stop_matcher.h"
+
+namespace sluice::runtime {
+
+using Clock = std::chrono::steady_clock;
+
+struct Sequence {
+  RequestId id = 0;
+  Request request;
+  Listener* listener = nullptr;
+
+  std::vector<TokenId> tokens;  // prompt, then every accepted token
+  int64_t prompt_length = 0;
+  // Tokens [0, processed) have their keys and values in the cache and are in the recurrent state,
+  // where the last `commit` of them still wait as pending rows.
+  int64_t processed = 0;
+  int32_t commit = 0;
+  std::vector<TokenId> drafts;  // proposals for the tokens after tokens.back()
+
+  bool row_follows = false;  // while sampling a step: the next row continues what was accepted
+
+  int32_t slot = -1;
+  std::vector<int32_t> pages;
+
+  int64_t token_limit = 0;  // tokens.size() must not exceed it
+  TokenCounts counts;
+  std::optional<ThoughtControl> thought;
+  tokenizer::StreamDecoder decoder;
+  StopMatcher matcher;
+
+  DraftCounts draft_counts;
+  Clock::time_point submitted, started, first_token;
+  std::optional<FinishReason> finished;
+  RequestReport report;
+
+  Sequence(RequestId sequence_id, Request r, Listener* l, const tokenizer::Tokenizer& tokenizer)
+      : id(sequence_id),
+        request(std::move(r)),
+        listener(l),
+        decoder(tokenizer, true),
+        matcher(request.stop_strings) {}
+
+  bool reading_prompt() const { return processed < prompt_length; }
+  int64_t output_tokens() const { return static_cast<int64_t>(tokens.size()) - prompt_length; }
+  int64_t tokens_left() const { return token_limit - static_cast<int64_t>(tokens.size()); }
+};
+
+}  // namespace sluice::runtime

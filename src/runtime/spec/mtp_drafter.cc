@@ -1,0 +1,111 @@
+#include "runtime/spec/mtp_drafter.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/check.h"
+
+namespace sluice::runtime {
+namespace {
+
+// Adds the head's rows for slots [first_slot, first_slot + tokens.size()): cache index slot + 1,
+// rotary position slot.
+void add_segment(ops::Batch& batch, const Sequence& sequence, int64_t first_slot,
+                 std::span<const TokenId> tokens, ops::Role role) {
+  ops::Segment segment;
+  segment.first_row = static_cast<int32_t>(batch.rows.size());
+  segment.row_count = static_cast<int32_t>(tokens.size());
+  segment.first_index = static_cast<int32_t>(first_slot + 1);
+  segment.slot = sequence.slot;
+  segment.role = role;
+  segment.first_page = static_cast<int32_t>(batch.pages.size());
+  segment.page_count = static_cast<int32_t>(sequence.pages.size());
+  batch.pages.insert(batch.pages.end(), sequence.pages.begin(), sequence.pages.end());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const auto slot = static_cast<int32_t>(first_slot + static_cast<int64_t>(i));
+    batch.rows.push_back(
+        {tokens[i], static_cast<int32_t>(batch.segments.size()), slot + 1, {slot, slot, slot}});
+  }
+  batch.segments.push_back(segment);
+}
+
+// A sequence that is being drafted for, and the row of the head's last output that continues it.
+struct Open {
+  Sequence* sequence;
+  int32_t row;
+  int wanted;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<MtpDrafter>> MtpDrafter::create(const model::TextModel& model,
+                                                       int64_t max_rows) {
+  SLUICE_CHECK(model.mtp() != nullptr, "the model has no draft head");
+  std::unique_ptr<MtpDrafter> drafter(new MtpDrafter());
+  drafter->model_ = &model;
+  const int64_t hidden = model.config().hidden;
+  SLUICE_ASSIGN(drafter->buffer_,
+                model.backend().allocate(static_cast<size_t>(max_rows * hidden) * sizeof(float)));
+  drafter->rows_ = {drafter->buffer_.get(), 0, max_rows, hidden, hidden};
+  return drafter;
+}
+
+void MtpDrafter::propose(std::span<const KeptRows> kept, const ops::View& hidden, int depth,
+                         ops::KvCache& cache, model::Workspace& workspace) {
+  if (kept.empty()) return;
+  ops::Backend& backend = model_->backend();
+  ops::Batch batch;
+  std::vector<int32_t> sources;
+  std::vector<Open> open;
+  for (const KeptRows& rows : kept) {
+    const Sequence& sequence = *rows.sequence;
+    const auto next =
+        std::span(sequence.tokens)
+            .subspan(static_cast<size_t>(rows.first_index + 1), static_cast<size_t>(rows.count));
+    add_segment(batch, sequence, rows.first_index, next,
+                rows.answer ? ops::Role::kAnswer : ops::Role::kPrompt);
+    for (int64_t i = 0; i < rows.count; ++i)
+      sources.push_back(static_cast<int32_t>(rows.first_row + i));
+    // A verification of k drafts can yield k + 1 tokens: propose no more than can still be used.
+    const int wanted = static_cast<int>(std::min<int64_t>(depth, sequence.tokens_left() - 1));
+    if (!sequence.reading_prompt() && !sequence.finished && wanted > 0) {
+      open.push_back({rows.sequence, static_cast<int32_t>(batch.row_count() - 1), wanted});
+    }
+  }
+  const ops::View gathered = rows_.first_rows(batch.row_count());
+  backend.gather_rows({.x = hidden, .rows = sources, .out = gathered});
+  ops::View m = model_->mtp()->forward(batch, gathered, cache, workspace);
+
+  while (!open.empty()) {
+    std::vector<TokenId> proposals(open.size());
+    const auto most = static_cast<size_t>(workspace.max_logit_rows());
+    for (size_t begin = 0; begin < open.size(); begin += most) {
+      const size_t count = std::min(most, open.size() - begin);
+      std::vector<int32_t> rows;
+      for (size_t i = begin; i < begin + count; ++i) rows.push_back(open[i].row);
+      backend.argmax({.logits = model_->logits(m, rows, workspace),
+                      .tokens = std::span(proposals).subspan(begin, count)});
+    }
+    // The next recursive step: slot n + j holds (m of the step before, the token just proposed).
+    ops::Batch next;
+    std::vector<int32_t> rows;
+    std::vector<Open> still_open;
+    for (size_t i = 0; i < open.size(); ++i) {
+      Sequence& sequence = *open[i].sequence;
+      sequence.drafts.push_back(proposals[i]);
+      const auto drafted = static_cast<int>(sequence.drafts.size());
+      if (drafted == open[i].wanted) continue;
+      const int64_t slot = static_cast<int64_t>(sequence.tokens.size()) - 2 + drafted;
+      add_segment(next, sequence, slot, std::span(&proposals[i], 1), ops::Role::kAnswer);
+      rows.push_back(open[i].row);
+      still_open.push_back({&sequence, static_cast<int32_t>(next.row_count() - 1), open[i].wanted});
+    }
+    open = std::move(still_open);
+    if (open.empty()) return;
+    const ops::View previous = rows_.first_rows(next.row_count());
+    backend.gather_rows({.x = m, .rows = rows, .out = previous});
+    m = model_->mtp()->forward(next, previous, cache, workspace);
+  }
+}
+
+}  // namespace sluice::runtime

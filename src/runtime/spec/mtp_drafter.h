@@ -1,0 +1,40 @@
+// Proposals by the model's own draft head (spec/mtp.md sections 5 and 6).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "model/mtp/mtp_head.h"
+#include "runtime/sequence.h"
+
+namespace sluice::runtime {
+
+// Rows of the step just taken that were kept: hidden rows [first_row, first_row + count) belong to
+// tokens [first_index, first_index + count) of the sequence.
+struct KeptRows {
+  Sequence* sequence = nullptr;
+  int64_t first_row = 0, count = 0, first_index = 0;
+  bool answer = false;
+};
+
+class MtpDrafter {
+ public:
+  static Result<std::unique_ptr<MtpDrafter>> create(const model::TextModel& model,
+                                                    int64_t max_rows);
+
+  // Fills the head's cache for the kept rows (slot p pairs h_p with token p + 1, recomputed from
+  // the target's hidden vectors also where a recursive draft step wrote before), then proposes up
+  // to `depth` tokens for each sequence that is past its prompt, into Sequence::drafts. `hidden` is
+  // the forward pass's result.
+  void propose(std::span<const KeptRows> kept, const ops::View& hidden, int depth,
+               ops::KvCache& cache, model::Workspace& workspace);
+
+ private:
+  MtpDrafter() = default;
+  const model::TextModel* model_ = nullptr;
+  std::unique_ptr<ops::DeviceBuffer> buffer_;
+  ops::View rows_;  // [max_rows, H]: hidden rows gathered for the head
+};
+
+}  // namespace sluice::runtime
