@@ -1,7 +1,6 @@
 # Every dependency is a Debian 12 package; tools/setup.sh installs the list (see README).
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
 find_package(Boost 1.81 REQUIRED COMPONENTS json)
 find_package(ICU REQUIRED COMPONENTS uc data)
 find_package(CLI11 REQUIRED)

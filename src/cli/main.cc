@@ -1,1 +1,144 @@
-int main() { return 0; }
+// The program `sluice`: a table of subcommands.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "base/switches.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/version.h"
+
+namespace sluice::cli {
+namespace {
+
+const CommandEntry kCommands[] = {
+    {"run", "chat with a model in the terminal, or answer one prompt",
+     "  sluice run ./Qwen3.6-27B\n"
+     "  sluice run model.gguf \"What is a sluice?\"\n"
+     "  git diff | sluice run ./model --system \"Write a commit message.\"\n",
+     make_run},
+    {"generate", "answers for scripts: ids, text, timings, drafts",
+     "  sluice generate ./model --text \"Once upon\" --max-tokens 64\n"
+     "  sluice generate ./model --messages chat.json --temperature 0 --json\n"
+     "  sluice generate ./model --jsonl requests.jsonl > answers.jsonl\n",
+     make_generate},
+    {"logits", "logits of a prompt, with every intermediate if asked",
+     "  sluice logits ./model --text \"The capital of France is\" --top 5\n"
+     "  sluice logits ./model --ids 1,2,3 --positions all --out logits.safetensors\n"
+     "  sluice logits ./model --ids 1,2,3 --trace --mtp --out trace.safetensors\n",
+     make_logits},
+    {"tokenize", "text to token ids and back",
+     "  sluice tokenize ./model --text \"Hello\" --pieces\n"
+     "  sluice tokenize tokenizer.json --decode --ids 9707,11\n",
+     make_tokenize},
+    {"template", "conversations to prompts by the model's own template",
+     "  sluice template ./model --jsonl conversations.jsonl --ids\n"
+     "  sluice template chat_template.jinja --jsonl - < conversations.jsonl\n",
+     make_template},
+    {"inspect", "what a checkpoint holds, and whether it can run",
+     "  sluice inspect ./model\n"
+     "  sluice inspect model.gguf --json --tensors\n"
+     "  sluice inspect ./model --values '*.q_proj.weight' --out values.safetensors\n",
+     make_inspect},
+    {"plan", "memory by part, before anything is loaded",
+     "  sluice plan ./model --context 32768 --sequences 4\n"
+     "  sluice plan model.gguf --context 262144 --kv fp8 --json\n",
+     make_plan},
+    {"perplexity", "perplexity of a text, divergence from another build",
+     "  sluice perplexity ./model --file wiki.test.raw\n"
+     "  sluice perplexity small.gguf --file wiki.test.raw --against ./original\n",
+     make_perplexity},
+};
+
+std::string environment_help() {
+  std::string text = "Environment variables that sluice reads:\n";
+  for (const Switch& entry : all_switches()) {
+    text += fmt::format("  {}={}\n      {}\n", entry.name, entry.values, entry.meaning);
+  }
+  return text;
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app(
+      "Runs the Qwen3.5 / 3.6 / 3.8 family of hybrid models: every published build, drafts that "
+      "never change an answer.",
+      "sluice");
+  app.set_help_flag("-h,--help", "this help");
+  app.set_help_all_flag("--help-all", "help of every command");
+  bool version = false, environment = false;
+  ConsoleSettings settings;
+  app.add_flag("--version", version,
+               "version, compiler, backends, instruction sets (with --json as JSON)");
+  app.add_flag("--help-environment", environment, "environment variables");
+  app.add_flag("--json", settings.json, "one JSON document on standard output");
+  app.require_subcommand(0, 1);
+  app.footer(
+      "Exit codes: 0 done, 1 failed while running, 2 wrong command line, 3 unusable model or "
+      "file,\n"
+      "4 does not fit, 5 refused by a quality gate, 130 interrupted.");
+
+  std::vector<std::pair<CLI::App*, std::unique_ptr<Command>>> commands;
+  for (const CommandEntry& entry : kCommands) {
+    CLI::App* sub = app.add_subcommand(entry.name, entry.summary);
+    auto command = entry.make();
+    command->declare(*sub);
+    sub->add_flag("--json", settings.json,
+                  "one JSON document on standard output (streams: one object a line)");
+    sub->add_flag("-q,--quiet", settings.quiet, "no warnings, no progress");
+    sub->add_flag("-v,--verbose", settings.verbose, "says more on standard error");
+    sub->add_flag("--progress", settings.progress, "progress also without a terminal");
+    sub->footer(std::string("Examples:\n") + entry.examples);
+    commands.emplace_back(sub, std::move(command));
+  }
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    settings.json = std::any_of(argv + 1, argv + argc, [](const char* argument) {
+      return std::string(argument) == "--json";
+    });
+    return Console(settings).report(usage_error("command line", error.what(), "See sluice --help"));
+  }
+  const Console console(settings);
+  if (version) {
+    console.print(version_text(settings.json));
+    return 0;
+  }
+  if (environment) {
+    console.print(environment_help());
+    return 0;
+  }
+  install_interrupt_handler();
+  for (const auto& [sub, command] : commands) {
+    if (!sub->parsed()) continue;
+    const Status status = command->run(console);
+    if (status.ok()) return 0;
+    // A command that has reported its failure itself leaves only the code.
+    if (status.error().what.empty()) return exit_code(status.error().code);
+    return console.report(status.error());
+  }
+  console.print(app.help());
+  return 0;
+}
+
+}  // namespace
+}  // namespace sluice::cli
+
+int main(int argc, char** argv) {
+  try {
+    return sluice::cli::run_program(argc, argv);
+  } catch (const std::bad_alloc&) {
+    return sluice::cli::Console({}).report({sluice::ErrorCode::kFailed, "memory",
+                                            "the system refused an allocation",
+                                            "Free memory or choose a smaller context"});
+  } catch (const std::exception& error) {
+    return sluice::cli::Console({}).report({sluice::ErrorCode::kFailed, "internal error",
+                                            error.what(),
+                                            "Please report it with the command line"});
+  }
+}

@@ -1,0 +1,59 @@
+// Where the program speaks: results to standard output, everything else to standard error.
+#pragma once
+
+#include <atomic>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace sluice::cli {
+
+// How the program may write, settled once from the flags and the terminal.
+struct ConsoleSettings {
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+  bool progress = false;  // --progress: also without a terminal
+};
+
+int exit_code(ErrorCode code);  // spec/cli.md
+
+class Console {
+ public:
+  explicit Console(ConsoleSettings settings);
+
+  const ConsoleSettings& settings() const { return settings_; }
+  bool output_is_terminal() const { return output_terminal_; }
+  bool colour() const { return colour_; }  // standard output is a terminal that takes colour
+
+  // Standard output. Flushes, so that a reader of a pipe sees a line when it is complete.
+  void print(std::string_view text) const;
+  void print_json(const Json& document) const;  // one line
+
+  void warn(
+      std::string_view text) const;  // "sluice: warning: ..." on standard error, unless --quiet
+  void note(std::string_view text) const;  // only with --verbose
+
+  // A line that is redrawn ("loading 43 %"): on a terminal, or with --progress as separate lines.
+  // clear_progress() before other text.
+  void progress(std::string_view text) const;
+  void clear_progress() const;
+
+  // "sluice: error: WHAT: WHY. REMEDY", or the same as JSON on standard output. Returns the exit
+  // code.
+  int report(const Error& error) const;
+
+ private:
+  ConsoleSettings settings_;
+  bool output_terminal_ = false, error_terminal_ = false, colour_ = false;
+  mutable bool progress_shown_ = false;
+};
+
+// Set by SIGINT; commands look at it between steps.
+std::atomic<int>& interrupt_count();
+void install_interrupt_handler();
+
+}  // namespace sluice::cli

@@ -1,0 +1,73 @@
+#include "cli/model_options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+namespace sluice::cli {
+
+void ModelOptions::declare(CLI::App& app) {
+  app.add_option("MODEL", model,
+                 "directory, *.index.json, *.safetensors, *.gguf, installed name, or org/name")
+      ->required();
+  app.add_option("--backend", backend, "ref (plain, the oracle) or cpu (fast)")
+      ->capture_default_str();
+  app.add_option("--threads", threads, "threads (default: the cores this process may use)")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--context", context, "tokens of context per sequence")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  app.add_option("--kv", kv, "keys and values: bf16, fp8 or f32 (default bf16; f32 on ref)");
+  app.add_option("--activations", activations, "inputs of products: wide, digit or published");
+  app.add_option("--draft-depth", draft_depth, "drafts per step, 0 (off) to 8, or auto")
+      ->capture_default_str();
+}
+
+Result<backend::BackendOptions> ModelOptions::backend_options() const {
+  backend::BackendOptions options;
+  options.name = backend;
+  options.threads = threads;
+  if (activations == "wide") {
+    options.activations = ops::ActivationMode::kWide;
+  } else if (activations == "digit") {
+    options.activations = ops::ActivationMode::kDigit;
+  } else if (activations == "published") {
+    options.activations = ops::ActivationMode::kPublished;
+  } else if (!activations.empty()) {
+    return usage_error("--activations", fmt::format("\"{}\" is unknown", activations),
+                       "Use wide, digit or published");
+  }
+  return options;
+}
+
+Result<ops::KvFormat> ModelOptions::kv_format(const ops::Backend& chosen) const {
+  if (kv.empty()) return chosen.info().default_kv;
+  if (kv == "bf16") return ops::KvFormat::kBF16;
+  if (kv == "fp8") return ops::KvFormat::kFp8;
+  if (kv == "f32") return ops::KvFormat::kF32;
+  return usage_error("--kv", fmt::format("\"{}\" is unknown", kv), "Use bf16, fp8 or f32");
+}
+
+Result<int> ModelOptions::drafts() const {
+  if (draft_depth == "auto") return 1;
+  int depth = -1;
+  const char* end = draft_depth.data() + draft_depth.size();
+  const auto parsed = std::from_chars(draft_depth.data(), end, depth);
+  if (parsed.ec != std::errc{} || parsed.ptr != end || depth < 0 || depth > 8) {
+    return usage_error("--draft-depth", fmt::format("\"{}\" is not 0 to 8 or auto", draft_depth));
+  }
+  return depth;
+}
+
+const char* activation_mode_name(ops::ActivationMode mode) {
+  switch (mode) {
+    case ops::ActivationMode::kWide:
+      return "wide";
+    case ops::ActivationMode::kDigit:
+      return "digit";
+    case ops::ActivationMode::kPublished:
+      return "published";
+  }
+  return "unknown";
+}
+
+}  // namespace sluice::cli
