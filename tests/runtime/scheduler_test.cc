@@ -1,0 +1,85 @@
+#include "runtime/scheduler/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+
+namespace sluice::runtime {
+namespace {
+
+// A tokenizer is needed only to construct sequences: the smallest byte-level one.
+const tokenizer::Tokenizer& tiny_tokenizer() {
+  static const tokenizer::Tokenizer tokenizer = [] {
+    tokenizer::GgufVocabulary vocabulary;
+    vocabulary.model = "gpt2";
+    vocabulary.pre = "qwen35";
+    vocabulary.tokens = {"a", "b"};
+    vocabulary.types = {1, 1};
+    auto made = tokenizer::Tokenizer::from_gguf(vocabulary);
+    EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().message());
+    return std::move(*made);
+  }();
+  return tokenizer;
+}
+
+std::unique_ptr<Sequence> sequence(int64_t prompt, int64_t processed, int32_t slot) {
+  Request request;
+  request.prompt.assign(static_cast<size_t>(prompt), 1);
+  auto result = std::make_unique<Sequence>(1, request, nullptr, tiny_tokenizer());
+  result->tokens = request.prompt;
+  result->prompt_length = prompt;
+  result->processed = processed;
+  if (processed >= prompt) result->tokens.resize(static_cast<size_t>(processed + 1), 1);
+  result->slot = slot;
+  result->pages.assign(static_cast<size_t>(prompt / 64 + 8), slot);
+  return result;
+}
+
+TEST(Scheduler, AnswersFirstThenPromptsOnTheGrid) {
+  auto reading = sequence(300, 0, 0);
+  auto answering = sequence(10, 12, 1);
+  answering->drafts = {7, 8};
+  answering->commit = 2;
+  Sequence* both[] = {reading.get(), answering.get()};
+  const StepPlan plan = schedule(both, 200);
+  ASSERT_EQ(plan.segments.size(), 2u);
+  EXPECT_TRUE(plan.segments[0].answer);
+  EXPECT_EQ(plan.segments[0].row_count, 3);
+  EXPECT_EQ(plan.batch.segments[0].commit, 2);
+  EXPECT_EQ(plan.batch.rows[1].token, 7);
+  EXPECT_EQ(plan.batch.rows[1].index, 13);
+  EXPECT_EQ(plan.segments[1].row_count, 192) << "200 rows are cut down to the grid";
+  EXPECT_EQ(plan.batch.answer_rows(), 3);
+}
+
+TEST(Scheduler, EveryPromptIsReadOnceInOrder) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 200; ++round) {
+    const int64_t length = 1 + random() % 500;
+    const int64_t budget = 64 * (1 + random() % 4);
+    auto one = sequence(length, 0, 0);
+    Sequence* all[] = {one.get()};
+    int64_t steps = 0;
+    while (one->reading_prompt()) {
+      const StepPlan plan = schedule(all, budget);
+      ASSERT_EQ(plan.segments.size(), 1u);
+      EXPECT_EQ(plan.batch.rows.front().index, one->processed);
+      one->processed += plan.segments[0].row_count;
+      EXPECT_TRUE(one->processed == length || one->processed % ops::kGrid == 0);
+      ASSERT_LT(++steps, 100);
+    }
+    EXPECT_EQ(one->processed, length);
+  }
+}
+
+TEST(Scheduler, APromptWaitsWhenTheRowsAreTaken) {
+  auto first = sequence(64, 0, 0);
+  auto second = sequence(64, 0, 1);
+  Sequence* both[] = {first.get(), second.get()};
+  EXPECT_EQ(schedule(both, 64).segments.size(), 1u);
+  EXPECT_EQ(schedule(both, 128).segments.size(), 2u);
+}
+
+}  // namespace
+}  // namespace sluice::runtime
