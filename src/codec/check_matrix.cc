@@ -28,7 +28,8 @@ class Checker {
 
   Status run() const {
     if (static_cast<int>(m_.format) >= kFormatCount) {
-      return refuse(fmt::format("unknown format {}", static_cast<int>(m_.format)));
+      return bad_input(name_,
+                       fmt::format("rule Q-4: unknown format {}", static_cast<int>(m_.format)));
     }
     if (m_.rows < 1 || m_.columns < 1 || m_.rows > kMaxSide || m_.columns > kMaxSide) {
       return refuse(fmt::format("a weight of {} x {}", m_.rows, m_.columns));
