@@ -1,0 +1,55 @@
+// Takes the weights of one part of a model into a backend, one by one. Internal to src/model.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "model/binding.h"
+#include "model/text/layer.h"
+#include "ops/backend.h"
+
+namespace sluice::model {
+
+class WeightLoader {
+ public:
+  using Progress = std::function<void(uint64_t done, uint64_t total)>;
+
+  // `total`: stored bytes of all parts that will be loaded; `done` runs on from part to part.
+  WeightLoader(const checkpoint::Checkpoint& checkpoint, const Binding& binding,
+               ops::Backend& backend, Progress progress, uint64_t total)
+      : checkpoint_(checkpoint),
+        binding_(binding),
+        backend_(backend),
+        progress_(std::move(progress)),
+        total_(total) {}
+
+  // Must come before vector(): allocates one buffer for all vectors of the part.
+  Result<std::unique_ptr<ops::DeviceBuffer>> begin_vectors(Part part);
+
+  bool has(const std::string& role) const { return binding_.find(role) != nullptr; }
+  Status matrix(const std::string& role, MatrixPointer& out,
+                ops::MatrixUse use = ops::MatrixUse::kProduct);
+  void vector(const std::string& role, ops::View& out);  // [1, n], or [rows, n] for the convolution
+  Status layer(const std::string& prefix, LayerType type, int64_t state_layer, LayerWeights& out);
+
+  // What begin_vectors(part) allocates, and what the matrices of a part take.
+  static uint64_t vector_bytes(const Binding& binding, Part part);
+  static uint64_t matrix_bytes(const Binding& binding, const ops::Backend& backend, Part part);
+  static uint64_t stored_bytes(const Binding& binding, Part part);
+
+ private:
+  const BoundWeight& find(const std::string& role) const;
+  void count(const BoundWeight& weight);
+
+  const checkpoint::Checkpoint& checkpoint_;
+  const Binding& binding_;
+  ops::Backend& backend_;
+  Progress progress_;
+  uint64_t done_ = 0, total_ = 0;
+  ops::DeviceBuffer* vectors_ = nullptr;
+  int64_t next_ = 0;  // element of vectors_
+};
+
+}  // namespace sluice::model
