@@ -37,7 +37,7 @@ struct JsonStop {
 
 struct JsonWalk {
   std::optional<JsonStop> stop;  // nothing: one whole value was read
-  size_t used = 0;  // bytes of `text` up to the end of the value, or to the place of the stop
+  size_t used = 0;  // bytes of `text` up to what follows the value and white space, or to the stop
 };
 
 // Reads one value from the start of `text`. What follows the value is left to the caller.

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <random>
 
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors.h"
 #include "support/paths.h"
 #include "support/sha256.h"
 #include "support/zstd_file.h"
@@ -138,6 +140,50 @@ TEST(Goldens, GgufTensorBytesHaveTheListedHashes) {
       EXPECT_EQ(dtype_name(stored->dtype), facts.items()[0].string()) << tensor;
       EXPECT_EQ(test::sha256_hex(stored->bytes).substr(0, 16), facts.items()[1].string()) << tensor;
     }
+  }
+}
+
+// Reads every byte that a parse of `bytes` hands out; false if it was refused.
+bool readable(const std::string& bytes, bool gguf) {
+  const std::span<const std::byte> view = std::as_bytes(std::span(bytes.data(), bytes.size()));
+  std::vector<StoredTensor> tensors;
+  if (gguf) {
+    Result<GgufFile> file = parse_gguf(view, "damaged.gguf");
+    if (!file.ok()) return false;
+    tensors = std::move(file->tensors);
+  } else {
+    Result<SafetensorsFile> file = parse_safetensors(view, "damaged.safetensors");
+    if (!file.ok()) return false;
+    tensors = std::move(file->tensors);
+  }
+  for (const StoredTensor& tensor : tensors) {
+    EXPECT_GE(tensor.bytes.data(), view.data());
+    EXPECT_LE(tensor.bytes.data() + tensor.bytes.size(), view.data() + view.size());
+  }
+  return true;
+}
+
+// Truncation is always refused; a flipped bit in the header is refused or harmless.
+TEST(Goldens, DamagedCopies) {
+  for (const char* relative :
+       {"goldens/formats/ct-nvfp4/model_mtp.safetensors", "goldens/gguf/r2-imatrix.gguf"}) {
+    SLUICE_REQUIRE_SHARED(file, relative);
+    const Result<std::string> whole = read_file(file, 64u << 20);
+    ASSERT_TRUE(whole.ok());
+    const bool gguf = file.extension() == ".gguf";
+    ASSERT_TRUE(readable(*whole, gguf));
+    // Every 97th byte through the header, then coarser multiples of it.
+    for (size_t size = 0; size + 32 < whole->size(); size += size < 20'000 ? 97 : 9'700) {
+      EXPECT_FALSE(readable(whole->substr(0, size), gguf)) << size;
+    }
+    std::mt19937 random(7);
+    int refused = 0;
+    for (int i = 0; i < 400; ++i) {
+      std::string flipped = *whole;
+      flipped[random() % 4'000] ^= static_cast<char>(1 << (random() % 8));
+      refused += readable(flipped, gguf) ? 0 : 1;
+    }
+    EXPECT_GT(refused, 50);
   }
 }
 
