@@ -1,4 +1,5 @@
-// Text to token ids and back: byte-level BPE of the Qwen3.5 family, from tokenizer.json or GGUF metadata.
+// Text to token ids and back: byte-level BPE of the Qwen3.5 family, from tokenizer.json or GGUF
+// metadata.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +40,9 @@ struct TextRange {
 struct EncodeOptions {
   // Off: the characters of added tokens ("<|im_end|>", "<think>") are ordinary text everywhere.
   bool recognise_added = true;
-  // Ranges (sorted, disjoint) in which they are ordinary text although recognise_added is on: text that came
-  // from a message. An added token is recognised only if none of its bytes lies in such a range.
+  // Ranges (sorted, disjoint) in which they are ordinary text although recognise_added is on: text
+  // that came from a message. An added token is recognised only if none of its bytes lies in such a
+  // range.
   std::span<const TextRange> literal = {};
 };
 
@@ -54,16 +56,18 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // Thread-safe. The text must be well-formed UTF-8: otherwise an error with the offset of the first bad byte.
-  // Time is linear in the text within log factors, whatever the text.
-  Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions& options = {}) const;
+  // Thread-safe. The text must be well-formed UTF-8: otherwise an error with the offset of the
+  // first bad byte. Time is linear in the text within log factors, whatever the text.
+  Result<std::vector<TokenId>> encode(std::string_view text,
+                                      const EncodeOptions& options = {}) const;
 
-  // Bytes of one token: the text of an added token, the raw bytes of any other; empty for ids without a token.
+  // Bytes of one token: the text of an added token, the raw bytes of any other; empty for ids
+  // without a token.
   std::string_view bytes(TokenId id) const;
   // All bytes joined; invalid UTF-8 replaced by U+FFFD.
   std::string decode(std::span<const TokenId> ids, bool skip_special) const;
 
-  int64_t size() const;  // highest id with a token, plus one
+  int64_t size() const;               // highest id with a token, plus one
   bool is_special(TokenId id) const;  // added with special = true
   bool is_added(TokenId id) const;
   std::span<const AddedToken> added_tokens() const;
@@ -79,7 +83,8 @@ class Tokenizer {
 // Incremental decoding: text comes out as soon as it is whole characters, never half of one.
 class StreamDecoder {
  public:
-  StreamDecoder(const Tokenizer& tokenizer, bool skip_special) : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+  StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
+      : tokenizer_(&tokenizer), skip_special_(skip_special) {}
   std::string push(TokenId id);  // the text that this token completes; may be empty
   std::string finish();          // what is left: U+FFFD once if a character is unfinished
 
