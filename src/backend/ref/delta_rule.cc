@@ -37,14 +37,14 @@ void delta_chunk(float* state, int64_t key_dim, int64_t value_dim, std::span<con
   }
   if (count == 0) return;
 
-  const double last = gamma[count - 1];
+  const double entry = std::exp(gamma[count - 1]);
+  std::vector<double> decay(count);  // from row i to the end of the chunk
+  for (size_t i = 0; i < count; ++i) decay[i] = std::exp(gamma[count - 1] - gamma[i]);
   for (int64_t r = 0; r < key_dim; ++r) {
     for (size_t c = 0; c < width; ++c) {
       float& s = state[static_cast<size_t>(r) * width + c];
-      double sum = std::exp(last) * s;
-      for (size_t i = 0; i < count; ++i) {
-        sum += std::exp(last - gamma[i]) * rows[i].key[r] * change[i][c];
-      }
+      double sum = entry * s;
+      for (size_t i = 0; i < count; ++i) sum += decay[i] * rows[i].key[r] * change[i][c];
       s = static_cast<float>(sum);
     }
   }
