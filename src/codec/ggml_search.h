@@ -1,0 +1,62 @@
+// The searches for scales and codes behind ggml's block types (spec/quantization-algorithms.md
+// section 6): what makes our blocks equal to those of ggml's own quantizer, bit for bit.
+//
+// All arithmetic is F32 in the order written, sums sequential in index order. The names of the
+// results follow the spec: a block is approximated by scale * code + minimum.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <span>
+
+#include "codec/number_formats.h"
+
+namespace sluice::codec {
+
+// Below this magnitude a block counts as zero.
+inline constexpr float kGroupEpsilon = 1e-15f;
+
+// Nearest integer, ties to even. The addition lets the F32 unit round, as the reference does; its
+// result is undefined beyond 2^22, so larger values are cut to it first.
+inline int round_to_int(float value) {
+  constexpr float kLimit = 4194303.0f, kShift = 12582912.0f;  // 2^22 - 1; 1.5 * 2^23
+  const float limited = value < -kLimit ? -kLimit : value < kLimit ? value : kLimit;
+  return static_cast<int>(std::bit_cast<uint32_t>(limited + kShift) -
+                          std::bit_cast<uint32_t>(kShift));
+}
+
+inline int round_to_int(float value, int least, int most) {
+  const int rounded = round_to_int(value);
+  return rounded < least ? least : rounded > most ? most : rounded;
+}
+
+// 6.1, "AFF": scale and minimum for codes 0 .. most. Tries steps + 1 ranges around the plain one.
+struct AffineSearch {
+  int most;           // largest code
+  float first, step;  // the range tried at step k is widened by first + step * k codes
+  int steps;
+  bool absolute_error;  // judge by weighted |error| instead of its square
+  bool equal_only;  // no range when M = m (the variant without importance) rather than when M <= m
+};
+struct AffineFit {
+  float scale = 0;
+  float minimum = 0;  // as stored: what is subtracted, so >= 0
+};
+AffineFit affine_search(const AffineSearch& search, std::span<const float> x,
+                        std::span<const float> weights, uint8_t* codes);
+
+// 6.4, "SYM": a scale of either sign for codes -most .. most - 1, stored with `most` added. A zero
+// block gives scale 0 and stored codes 0.
+float symmetric_search(std::span<const float> x, std::span<const float> weights, int most,
+                       int8_t* codes);
+
+// The same for Q3_K without importance: one plain guess, then single codes are improved while that
+// helps.
+float symmetric_descent(std::span<const float> x, int most, int8_t* codes);
+
+// 6.2, "QP": a positive scale for values that are not negative, codes 0 .. most.
+float positive_search(std::span<const float> x, std::span<const float> weights, int most,
+                      uint8_t* codes);
+
+}  // namespace sluice::codec
