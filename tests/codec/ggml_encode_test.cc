@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -148,7 +148,7 @@ TEST_P(QuantizedModels, SampledTensorsHaveTheHashOfLlamaQuantize) {
   ASSERT_NE(goldens, nullptr);
   static const GoldenFile source(folder / "r3-bf16.gguf.zst");
   static const GoldenFile imatrix(folder / "r3-imatrix.gguf");
-  size_t index = std::hash<std::string>{}(name), checked = 0;
+  size_t index = std::accumulate(name.begin(), name.end(), size_t{0}), checked = 0;
   for (const auto& [tensor_name, golden] : goldens->members()) {
     const GoldenTensor& tensor = source.at(tensor_name);
     if (tensor.dtype != DType::kBF16 || ++index % 8 != 0) continue;
