@@ -25,10 +25,49 @@ void check_shape(const View& view, int64_t rows, int64_t columns, const char* na
                name, view.rows, view.columns, rows, columns);
 }
 
+// The invariant of batch.h. That no slot occurs twice is check_recurrent's: the draft head's
+// batches have no slots.
 void check_batch(const Batch* batch, int64_t rows) {
   SLUICE_CHECK(batch != nullptr, "no batch");
   SLUICE_CHECK(batch->row_count() == rows, "batch has {} rows, the views {}", batch->row_count(),
                rows);
+  int64_t next_row = 0;
+  bool prompts = false;
+  for (size_t s = 0; s < batch->segments.size(); ++s) {
+    const Segment& segment = batch->segments[s];
+    SLUICE_CHECK(segment.first_row == next_row && segment.row_count >= 0,
+                 "segment {} has {} rows from {}, expected from {}", s, segment.row_count,
+                 segment.first_row, next_row);
+    next_row += segment.row_count;
+    SLUICE_CHECK(next_row <= rows, "segment {} ends at row {} of {}", s, next_row, rows);
+    SLUICE_CHECK(segment.role == Role::kPrompt || !prompts, "answer segment {} after a prompt", s);
+    prompts = segment.role == Role::kPrompt;
+    SLUICE_CHECK(segment.first_index >= 0, "segment {} begins at index {}", s, segment.first_index);
+    SLUICE_CHECK(segment.first_page >= 0 && segment.page_count >= 0 &&
+                     segment.first_page + int64_t{segment.page_count} <=
+                         static_cast<int64_t>(batch->pages.size()),
+                 "segment {} has pages {} + {} of {}", s, segment.first_page, segment.page_count,
+                 batch->pages.size());
+    for (int32_t i = 0; i < segment.row_count; ++i) {
+      const Row& row = batch->rows[static_cast<size_t>(segment.first_row + i)];
+      SLUICE_CHECK(row.segment == static_cast<int32_t>(s) && row.index == segment.first_index + i,
+                   "row {} is of segment {} at index {}, expected {} and {}", segment.first_row + i,
+                   row.segment, row.index, s, segment.first_index + i);
+    }
+  }
+  SLUICE_CHECK(next_row == rows, "segments cover {} of {} rows", next_row, rows);
+}
+
+// Every row's place in the cache exists.
+void check_pages(const Batch& batch, const KvSpec& spec) {
+  for (const Segment& segment : batch.segments) {
+    const int64_t end = segment.first_index + int64_t{segment.row_count};
+    SLUICE_CHECK(end <= int64_t{segment.page_count} * kGrid, "{} tokens in {} pages", end,
+                 segment.page_count);
+  }
+  for (const int32_t page : batch.pages) {
+    SLUICE_CHECK(page >= 0 && page < spec.pages, "page {} of {}", page, spec.pages);
+  }
 }
 
 void check_layer(int64_t layer, int64_t layers) {
@@ -125,6 +164,7 @@ void Backend::attention_input(const AttentionInputArgs& a) {
   check_batch(a.batch, rows);
   check_layer(a.layer, spec.layers);
   check_view(a.query, "query");
+  check_pages(*a.batch, spec);
   SLUICE_CHECK(a.query.columns % (spec.heads * dim) == 0, "query columns {}, kv heads {} of {}",
                a.query.columns, spec.heads, dim);
   check_shape(a.query_gate, rows, 2 * a.query.columns, "query_gate");
@@ -146,10 +186,14 @@ void Backend::attention(const AttentionArgs& a) {
   check_shape(a.out, a.query.rows, a.query.columns, "out");
   check_batch(a.batch, a.query.rows);
   check_layer(a.layer, a.cache->spec().layers);
+  SLUICE_CHECK(a.query.columns % (a.cache->spec().heads * a.cache->spec().head_dim) == 0,
+               "query columns {}, kv heads {} of {}", a.query.columns, a.cache->spec().heads,
+               a.cache->spec().head_dim);
+  check_pages(*a.batch, a.cache->spec());
   for (const Segment& segment : a.batch->segments) {
-    const int64_t end = segment.first_index + segment.row_count;
-    SLUICE_CHECK(end <= int64_t{segment.page_count} * kGrid, "{} tokens in {} pages", end,
-                 segment.page_count);
+    SLUICE_CHECK(
+        a.first_index >= 0 && (segment.row_count == 0 || segment.first_index >= a.first_index),
+        "a row at index {} attends from index {}", segment.first_index, a.first_index);
   }
   do_attention(a);
 }
@@ -176,6 +220,9 @@ void check_recurrent(const RecurrentState* state, const Batch* batch, int64_t ro
     SLUICE_CHECK(segment.role == Role::kPrompt || segment.row_count <= state->spec().pending_rows,
                  "{} answer rows, {} can be pending", segment.row_count,
                  state->spec().pending_rows);
+    for (const Segment* other = batch->segments.data(); other != &segment; ++other) {
+      SLUICE_CHECK(other->slot != segment.slot, "slot {} in two segments", segment.slot);
+    }
   }
 }
 }  // namespace
