@@ -1,7 +1,7 @@
 // Products of packed weights: the seam between CpuBackend and the kernels of each instruction set.
 //
-// A weight is packed once, from any format, into a layout that all x86 classes share (16 output rows per group,
-// lane = row). Which kernel multiplies it is ranked in matmul.cc alone.
+// A weight is packed once, from any format, into a layout that all x86 classes share (16 output
+// rows per group, lane = row). Which kernel multiplies it is ranked in matmul.cc alone.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,14 @@
 
 namespace sluice::cpu {
 
+// What activations become when the user chose nothing (design.md section 3, Numerics).
+ops::ActivationMode default_mode(InstructionSet set);
+
 // Memory the packed form of such a matrix takes. Only format and shape are read.
 size_t packed_bytes(const EncodedMatrix& source, InstructionSet set, ops::ActivationMode mode);
 
-// Packs on all members of the pool, streaming through the source once. An error names a format without a kernel.
+// Packs on all members of the pool, streaming through the source once. An error names a format
+// without a kernel.
 Result<std::unique_ptr<ops::Matrix>> pack_matrix(const EncodedMatrix& source, InstructionSet set,
                                                  ops::ActivationMode mode, ThreadPool& pool);
 
@@ -33,8 +37,9 @@ struct DenseProduct {
   int64_t stride = 0;
 };
 
-// x [rows, K], stride in floats. The first answer_rows rows take the few-row kernels, the rest the many-row
-// kernels; within each role a row's bits do not depend on the number of rows, threads or neighbours.
+// x [rows, K], stride in floats. The first answer_rows rows take the few-row kernels, the rest the
+// many-row kernels; within each role a row's bits do not depend on the number of rows, threads or
+// neighbours.
 void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64_t answer_rows,
             std::span<const DenseProduct> products, std::span<std::byte> scratch, ThreadPool& pool);
 

@@ -1,0 +1,41 @@
+#include "backend/cpu/block.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <new>
+
+namespace sluice::cpu {
+namespace {
+
+constexpr size_t kSmall = size_t{1} << 20;
+
+double mebibytes(uint64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
+
+}  // namespace
+
+Result<PageBlock> take_block(const std::string& what, size_t bytes) {
+  // Asking the system reads several files: not worth it for what always fits.
+  if (bytes < kSmall) return PageBlock(bytes);
+  const uint64_t available = available_memory();
+  // Beyond half the address space rounding up to pages would wrap.
+  const bool absurd = bytes > std::numeric_limits<size_t>::max() / 2;
+  const size_t needed = absurd ? bytes : PageBlock::footprint(bytes);
+  const auto refuse = [&](const std::string& why) {
+    return Error{ErrorCode::kDoesNotFit, what, why,
+                 "Lower the context, the number of sequences or the model's size; `sluice plan` "
+                 "shows every part"};
+  };
+  if (absurd || needed > available) {
+    return refuse(fmt::format("needs {:.1f} MiB ({} bytes), {:.1f} MiB are available",
+                              mebibytes(needed), needed, mebibytes(available)));
+  }
+  try {
+    return PageBlock(bytes);
+  } catch (const std::bad_alloc&) {
+    return refuse(fmt::format("the system refused {:.1f} MiB ({} bytes) with {:.1f} MiB available",
+                              mebibytes(needed), needed, mebibytes(available)));
+  }
+}
+
+}  // namespace sluice::cpu

@@ -1,0 +1,154 @@
+#include "backend/cpu/recurrent_state.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "backend/cpu/block.h"
+#include "base/check.h"
+
+namespace sluice::cpu {
+namespace {
+
+Status check_limit(const char* what, int64_t value, int64_t limit) {
+  if (value <= limit) return {};
+  return bad_input(what,
+                   std::to_string(value) + " is more than the CPU backend's kernels hold (" +
+                       std::to_string(limit) + ")",
+                   "Use --backend ref");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ops::RecurrentState>> SlotStates::create(const ops::RecurrentSpec& spec) {
+  SLUICE_CHECK(spec.layers >= 0 && spec.slots >= 0 && spec.pending_rows >= 0,
+               "layers {} slots {} pending_rows {}", spec.layers, spec.slots, spec.pending_rows);
+  SLUICE_CHECK(spec.key_heads > 0 && spec.value_heads > 0 && spec.key_dim > 0 &&
+                   spec.value_dim > 0 && spec.conv_kernel > 0,
+               "key_heads {} value_heads {} key_dim {} value_dim {} conv_kernel {}", spec.key_heads,
+               spec.value_heads, spec.key_dim, spec.value_dim, spec.conv_kernel);
+  SLUICE_CHECK(spec.value_heads % spec.key_heads == 0, "value_heads {} for key_heads {}",
+               spec.value_heads, spec.key_heads);
+  SLUICE_TRY(check_limit("key_dim of the recurrent state", spec.key_dim, kMaxKeyDim));
+  SLUICE_TRY(check_limit("convolution kernel", spec.conv_kernel, kMaxConvKernel));
+  SLUICE_TRY(check_limit("pending rows (draft depth + 1)", spec.pending_rows, kMaxPendingRows));
+  const size_t slot = spec.state_bytes() + spec.pending_bytes();
+  const auto slots = static_cast<size_t>(spec.slots);
+  const size_t bytes = slot != 0 && slots > std::numeric_limits<size_t>::max() / slot
+                           ? std::numeric_limits<size_t>::max()
+                           : slot * slots;
+  SLUICE_ASSIGN(PageBlock block, take_block("recurrent state", bytes));
+  return std::unique_ptr<ops::RecurrentState>(new SlotStates(spec, std::move(block)));
+}
+
+SlotStates::SlotStates(const ops::RecurrentSpec& spec, PageBlock block)
+    : RecurrentState(spec),
+      memory_(std::move(block)),
+      pending_(static_cast<size_t>(spec.slots * spec.layers * 2)) {}
+
+int64_t SlotStates::layer_floats() const {
+  const auto bytes = static_cast<int64_t>(spec().state_bytes() + spec().pending_bytes());
+  return bytes / static_cast<int64_t>(sizeof(float)) / spec().layers;
+}
+
+LayerState SlotStates::layer(int64_t slot, int64_t layer) const {
+  const ops::RecurrentSpec& s = spec();
+  SLUICE_CHECK(slot >= 0 && slot < s.slots, "slot {} of {}", slot, s.slots);
+  SLUICE_CHECK(layer >= 0 && layer < s.layers, "layer {} of {}", layer, s.layers);
+  const int64_t place = slot * s.layers + layer;
+  float* at = reinterpret_cast<float*>(memory_.data()) + place * layer_floats();
+  const auto take = [&](int64_t count) { return std::exchange(at, at + count); };
+  LayerState out;
+  out.states = take(s.value_heads * s.key_dim * s.value_dim);
+  out.columns = take((s.conv_kernel - 1) * s.conv_channels());
+  out.keys = take(s.pending_rows * s.key_width());
+  out.values = take(s.pending_rows * s.value_width());
+  out.decays = take(s.pending_rows * s.value_heads);
+  out.betas = take(s.pending_rows * s.value_heads);
+  out.raw = take(s.pending_rows * s.conv_channels());
+  out.conv_pending = pending_.data() + 2 * place;
+  out.delta_pending = out.conv_pending + 1;
+  return out;
+}
+
+int64_t SlotStates::block_width(int64_t block) const {
+  return std::min(kStateColumns, spec().value_dim - block * kStateColumns);
+}
+
+float* SlotStates::block(const LayerState& layer, int64_t value_head, int64_t block) const {
+  return layer.states + (value_head * spec().value_dim + block * kStateColumns) * spec().key_dim;
+}
+
+int64_t SlotStates::key_head_of(int64_t value_head) const {
+  const ops::RecurrentSpec& s = spec();
+  return s.head_order == ops::HeadOrder::kGrouped ? value_head / (s.value_heads / s.key_heads)
+                                                  : value_head % s.key_heads;
+}
+
+void SlotStates::reset(int64_t slot) {
+  for (int64_t index = 0; index < spec().layers; ++index) {
+    const LayerState state = layer(slot, index);
+    std::fill(state.states, state.keys, 0.0f);  // states and columns
+    *state.conv_pending = *state.delta_pending = 0;
+  }
+}
+
+ops::RecurrentImage SlotStates::export_image(int64_t slot) const {
+  const ops::RecurrentSpec& s = spec();
+  ops::RecurrentImage image;
+  image.reserve(s.state_bytes() / sizeof(float));
+  const int64_t kept = s.conv_kernel - 1, channels = s.conv_channels();
+  for (int64_t index = 0; index < s.layers; ++index) {
+    const LayerState state = layer(slot, index);
+    for (int64_t head = 0; head < s.value_heads; ++head) {
+      for (int64_t k = 0; k < s.key_dim; ++k) {
+        for (int64_t b = 0; b < blocks(); ++b) {
+          const float* row = block(state, head, b) + k * block_width(b);
+          image.insert(image.end(), row, row + block_width(b));
+        }
+      }
+    }
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      for (int64_t i = 0; i < kept; ++i) image.push_back(state.columns[i * channels + channel]);
+    }
+  }
+  return image;
+}
+
+void SlotStates::import_image(int64_t slot, std::span<const float> image) {
+  const ops::RecurrentSpec& s = spec();
+  SLUICE_CHECK(image.size() * sizeof(float) == s.state_bytes(),
+               "image of {} values for a state of {} bytes", image.size(), s.state_bytes());
+  const int64_t kept = s.conv_kernel - 1, channels = s.conv_channels();
+  const float* from = image.data();
+  for (int64_t index = 0; index < s.layers; ++index) {
+    const LayerState state = layer(slot, index);
+    for (int64_t head = 0; head < s.value_heads; ++head) {
+      for (int64_t k = 0; k < s.key_dim; ++k) {
+        for (int64_t b = 0; b < blocks(); ++b) {
+          std::copy_n(from, block_width(b), block(state, head, b) + k * block_width(b));
+          from += block_width(b);
+        }
+      }
+    }
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      for (int64_t i = 0; i < kept; ++i) state.columns[i * channels + channel] = *from++;
+    }
+    *state.conv_pending = *state.delta_pending = 0;
+  }
+}
+
+SlotStates& own(ops::RecurrentState& state) {
+  auto* mine = dynamic_cast<SlotStates*>(&state);
+  SLUICE_CHECK(mine != nullptr, "a recurrent state of another backend");
+  return *mine;
+}
+
+const SlotStates& own(const ops::RecurrentState& state) {
+  const auto* mine = dynamic_cast<const SlotStates*>(&state);
+  SLUICE_CHECK(mine != nullptr, "a recurrent state of another backend");
+  return *mine;
+}
+
+}  // namespace sluice::cpu
