@@ -21,4 +21,7 @@ Result<std::unique_ptr<ops::Backend>> create(const BackendOptions& options);
 
 std::vector<std::string> built_backends();
 
+// What this machine can execute of the cpu backend, ascending; empty when that backend is not built.
+std::vector<std::string> instruction_sets();
+
 }  // namespace sluice::backend

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "backend/cpu/detect.h"
 #include "backend/registry.h"
 #include "base/json.h"
 #include "cli/build_info.h"
@@ -10,9 +9,7 @@
 namespace sluice::cli {
 
 std::string version_text(bool json) {
-  std::vector<std::string> sets;
-  for (const auto set : cpu::supported_instruction_sets())
-    sets.emplace_back(cpu::instruction_set_name(set));
+  const auto sets = backend::instruction_sets();
   const auto backends = backend::built_backends();
   if (json) {
     const auto list = [](const std::vector<std::string>& names) {

@@ -81,6 +81,7 @@ TEST(Layers, IncludesGoDown) {
   ASSERT_GT(includes.size(), 100u) << "the scan found too little to mean anything";
   for (const Include& include : includes) {
     const std::string file = fs::relative(include.file, source).string();
+    if (include.target.rfind("hwy/", 0) == 0) continue;  // Highway's headers are written with quotes
     const std::string from = layer_of(file), to = layer_of(include.target);
     EXPECT_FALSE(from.empty())
         << file << " lies in no layer: add a row to docs/structure.md and to this test";

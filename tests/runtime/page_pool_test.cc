@@ -18,7 +18,9 @@ TEST(PagePool, RandomStepsAgainstASet) {
     if (random() % 2 == 0) {
       const auto page = pool.take();
       ASSERT_EQ(page.has_value(), held.size() < 50);
-      if (page) ASSERT_TRUE(held.insert(*page).second);
+      if (page) {
+        ASSERT_TRUE(held.insert(*page).second);
+      }
     } else if (!held.empty()) {
       auto entry = held.begin();
       std::advance(entry, random() % held.size());
@@ -26,7 +28,9 @@ TEST(PagePool, RandomStepsAgainstASet) {
       held.erase(entry);
     }
     ASSERT_EQ(pool.free(), 50 - static_cast<int64_t>(held.size()));
-    if (i % 100 == 0) ASSERT_TRUE(pool.intact());
+    if (i % 100 == 0) {
+      ASSERT_TRUE(pool.intact());
+    }
   }
 }
 

@@ -5,28 +5,15 @@
 #include <memory>
 #include <random>
 
+#include "runtime/byte_tokenizer.h"
+
 namespace sluice::runtime {
 namespace {
-
-// A tokenizer is needed only to construct sequences: the smallest byte-level one.
-const tokenizer::Tokenizer& tiny_tokenizer() {
-  static const tokenizer::Tokenizer tokenizer = [] {
-    tokenizer::GgufVocabulary vocabulary;
-    vocabulary.model = "gpt2";
-    vocabulary.pre = "qwen35";
-    vocabulary.tokens = {"a", "b"};
-    vocabulary.types = {1, 1};
-    auto made = tokenizer::Tokenizer::from_gguf(vocabulary);
-    EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().message());
-    return std::move(*made);
-  }();
-  return tokenizer;
-}
 
 std::unique_ptr<Sequence> sequence(int64_t prompt, int64_t processed, int32_t slot) {
   Request request;
   request.prompt.assign(static_cast<size_t>(prompt), 1);
-  auto result = std::make_unique<Sequence>(1, request, nullptr, tiny_tokenizer());
+  auto result = std::make_unique<Sequence>(1, request, nullptr, test::byte_tokenizer());
   result->tokens = request.prompt;
   result->prompt_length = prompt;
   result->processed = processed;
