@@ -1,0 +1,239 @@
+// Sixteen lanes in two 256-bit registers, rows 0-7 and 8-15 of a group. Included by the files of
+// this folder only (see integer_product-inl.h).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#define SLUICE_INLINE static inline __attribute__((always_inline))
+// Loops over registers: of constant length, at most 16, and only fast when gone.
+#if defined(__clang__)
+#define SLUICE_UNROLL _Pragma("unroll")
+#else
+#define SLUICE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace sluice::cpu {
+namespace {
+
+struct Codes {
+  __m256i low, high;
+};
+struct Ints {
+  __m256i low, high;
+};
+struct Floats {
+  __m256 low, high;
+};
+
+struct Lanes {
+  // Sixteen registers: one row of two granules and two digits already takes eight.
+  static constexpr int kPanelRows = 1;
+  static constexpr int kFloatRows = 3;
+  // VPMADDUBSW would saturate on codes above 127: signed codes go through their absolute values.
+  static constexpr int kSignedOffsetShift = -1;
+
+  SLUICE_INLINE int32_t load_dword(const uint8_t* bytes) {
+    int32_t value;
+    std::memcpy(&value, bytes, sizeof value);
+    return value;
+  }
+  SLUICE_INLINE __m256i load_half(const uint8_t* bytes) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+  }
+
+  SLUICE_INLINE Codes load_line(const uint8_t* line) {
+    return {load_half(line), load_half(line + 32)};
+  }
+  SLUICE_INLINE void store_line(uint8_t* line, Codes codes) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(line), codes.low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(line + 32), codes.high);
+  }
+  SLUICE_INLINE Codes signed_line(const uint8_t* line) { return load_line(line); }
+  SLUICE_INLINE Codes and_mask(Codes codes, int mask) {
+    const __m256i m = _mm256_set1_epi8(static_cast<char>(mask));
+    return {_mm256_and_si256(codes.low, m), _mm256_and_si256(codes.high, m)};
+  }
+  SLUICE_INLINE Codes or_bits(Codes a, Codes b) {
+    return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+  }
+  // Bits cross the bytes of a word: callers mask.
+  template <int kBits>
+  SLUICE_INLINE Codes shift_right(Codes codes) {
+    return {_mm256_srli_epi16(codes.low, kBits), _mm256_srli_epi16(codes.high, kBits)};
+  }
+  template <int kBits>
+  SLUICE_INLINE Codes shift_left(Codes codes) {
+    return {_mm256_slli_epi16(codes.low, kBits), _mm256_slli_epi16(codes.high, kBits)};
+  }
+  SLUICE_INLINE Codes shift_right_by(Codes codes, int bits) {
+    const __m128i count = _mm_cvtsi32_si128(bits);
+    return {_mm256_srl_epi16(codes.low, count), _mm256_srl_epi16(codes.high, count)};
+  }
+  SLUICE_INLINE Codes load_table(const int8_t* table) {
+    const __m256i both =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
+    return {both, both};
+  }
+  SLUICE_INLINE Codes lookup(Codes table, Codes nibbles) {
+    return {_mm256_shuffle_epi8(table.low, nibbles.low),
+            _mm256_shuffle_epi8(table.high, nibbles.high)};
+  }
+
+  SLUICE_INLINE Ints zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  template <bool kSigned>
+  SLUICE_INLINE __m256i dot_half(__m256i sums, __m256i codes, __m256i activation) {
+    const __m256i pairs =
+        kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(activation, codes))
+                : _mm256_maddubs_epi16(codes, activation);
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  template <bool kSigned>
+  SLUICE_INLINE Ints dot(Ints sums, Codes codes, const uint8_t* activation) {
+    const __m256i a = _mm256_set1_epi32(load_dword(activation));
+    return {dot_half<kSigned>(sums.low, codes.low, a), dot_half<kSigned>(sums.high, codes.high, a)};
+  }
+  SLUICE_INLINE Ints join_digits(Ints high, Ints low) {
+    return {_mm256_add_epi32(_mm256_slli_epi32(high.low, 7), low.low),
+            _mm256_add_epi32(_mm256_slli_epi32(high.high, 7), low.high)};
+  }
+  SLUICE_INLINE Ints subtract(Ints a, Ints b) {
+    return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
+  }
+  template <int kShift>
+  SLUICE_INLINE Ints shifted_broadcast(const uint8_t* value) {
+    const __m256i shifted = _mm256_slli_epi32(_mm256_set1_epi32(load_dword(value)), kShift);
+    return {shifted, shifted};
+  }
+
+  SLUICE_INLINE Floats to_float(Ints values) {
+    return {_mm256_cvtepi32_ps(values.low), _mm256_cvtepi32_ps(values.high)};
+  }
+  SLUICE_INLINE Floats broadcast_to_float(const uint8_t* value) {
+    const __m256 number = _mm256_cvtepi32_ps(_mm256_set1_epi32(load_dword(value)));
+    return {number, number};
+  }
+  SLUICE_INLINE Floats broadcast(float value) {
+    return {_mm256_set1_ps(value), _mm256_set1_ps(value)};
+  }
+  SLUICE_INLINE Floats broadcast_load(const uint8_t* value) {
+    float number;
+    std::memcpy(&number, value, sizeof number);
+    return broadcast(number);
+  }
+  SLUICE_INLINE Floats load(const float* values) {
+    return {_mm256_load_ps(values), _mm256_load_ps(values + 8)};
+  }
+  SLUICE_INLINE void store(float* values, Floats lanes) {
+    _mm256_store_ps(values, lanes.low);
+    _mm256_store_ps(values + 8, lanes.high);
+  }
+  SLUICE_INLINE void store_unaligned(float* values, Floats lanes) {
+    _mm256_storeu_ps(values, lanes.low);
+    _mm256_storeu_ps(values + 8, lanes.high);
+  }
+  SLUICE_INLINE Floats add(Floats a, Floats b) {
+    return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+  }
+  SLUICE_INLINE Floats multiply(Floats a, Floats b) {
+    return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+  }
+  SLUICE_INLINE Floats fma(Floats a, Floats b, Floats c) {
+    return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+  }
+  SLUICE_INLINE Floats fnma(Floats a, Floats b, Floats c) {
+    return {_mm256_fnmadd_ps(a.low, b.low, c.low), _mm256_fnmadd_ps(a.high, b.high, c.high)};
+  }
+
+  SLUICE_INLINE __m256i bytes_to_dwords(const uint8_t* bytes) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+  }
+  SLUICE_INLINE Floats from_u8(const uint8_t* bytes) {
+    return {_mm256_cvtepi32_ps(bytes_to_dwords(bytes)),
+            _mm256_cvtepi32_ps(bytes_to_dwords(bytes + 8))};
+  }
+  SLUICE_INLINE __m256 from_i8_half(const uint8_t* bytes) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
+  }
+  SLUICE_INLINE Floats from_i8(const uint8_t* bytes) {
+    return {from_i8_half(bytes), from_i8_half(bytes + 8)};
+  }
+  SLUICE_INLINE __m256 from_f16_half(const uint8_t* halves) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves)));
+  }
+  SLUICE_INLINE Floats from_f16(const uint8_t* halves) {
+    return {from_f16_half(halves), from_f16_half(halves + 16)};
+  }
+  SLUICE_INLINE __m256 from_bf16_half(const uint8_t* halves) {
+    const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(halves));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(words), 16));
+  }
+  SLUICE_INLINE Floats from_bf16(const uint8_t* halves) {
+    return {from_bf16_half(halves), from_bf16_half(halves + 16)};
+  }
+  SLUICE_INLINE Floats from_f32(const uint8_t* floats) {
+    return {_mm256_loadu_ps(reinterpret_cast<const float*>(floats)),
+            _mm256_loadu_ps(reinterpret_cast<const float*>(floats + 32))};
+  }
+  // The code's bits placed as a float are its value times 2^-120. The product is exact also for
+  // subnormal codes; the fused form avoids a slow multiplication of denormals
+  // (spec/cpu-kernels-avx2.md 1.2).
+  SLUICE_INLINE __m256 from_ue4m3_half(const uint8_t* codes) {
+    const __m256i bits = _mm256_slli_epi32(bytes_to_dwords(codes), 20);
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120f),
+                           _mm256_setzero_ps());
+  }
+  SLUICE_INLINE Floats from_ue4m3(const uint8_t* codes) {
+    return {from_ue4m3_half(codes), from_ue4m3_half(codes + 8)};
+  }
+  SLUICE_INLINE __m256 from_e8m0_half(const uint8_t* codes) {
+    const __m256i exponents = bytes_to_dwords(codes);
+    const __m256i zero = _mm256_cmpeq_epi32(exponents, _mm256_setzero_si256());
+    const __m256i denormal = _mm256_and_si256(zero, _mm256_set1_epi32(0x00400000));
+    return _mm256_castsi256_ps(_mm256_or_si256(_mm256_slli_epi32(exponents, 23), denormal));
+  }
+  SLUICE_INLINE Floats from_e8m0(const uint8_t* codes) {
+    return {from_e8m0_half(codes), from_e8m0_half(codes + 8)};
+  }
+
+  SLUICE_INLINE void from_bf16_line(const uint8_t* line, Floats* columns) {
+    const Codes pairs = load_line(line);
+    const __m256i mask = _mm256_set1_epi32(-65536);
+    columns[0] = {_mm256_castsi256_ps(_mm256_slli_epi32(pairs.low, 16)),
+                  _mm256_castsi256_ps(_mm256_slli_epi32(pairs.high, 16))};
+    columns[1] = {_mm256_castsi256_ps(_mm256_and_si256(pairs.low, mask)),
+                  _mm256_castsi256_ps(_mm256_and_si256(pairs.high, mask))};
+  }
+  // Values times 2^-120, subnormal codes as denormal floats (the activations carry the inverse).
+  SLUICE_INLINE void from_e4m3_line(const uint8_t* line, Floats* columns) {
+    const __m256i mask = _mm256_set1_epi32(static_cast<int>(0x87F087F0u));
+    const __m256i top = _mm256_set1_epi32(-65536);
+    const Codes quads = load_line(line);
+    const Ints odd = {_mm256_and_si256(_mm256_srai_epi16(quads.low, 4), mask),
+                      _mm256_and_si256(_mm256_srai_epi16(quads.high, 4), mask)};
+    const Ints even = {
+        _mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(quads.low, 8), 4), mask),
+        _mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(quads.high, 8), 4), mask)};
+    columns[0] = {_mm256_castsi256_ps(_mm256_slli_epi32(even.low, 16)),
+                  _mm256_castsi256_ps(_mm256_slli_epi32(even.high, 16))};
+    columns[1] = {_mm256_castsi256_ps(_mm256_slli_epi32(odd.low, 16)),
+                  _mm256_castsi256_ps(_mm256_slli_epi32(odd.high, 16))};
+    columns[2] = {_mm256_castsi256_ps(_mm256_and_si256(even.low, top)),
+                  _mm256_castsi256_ps(_mm256_and_si256(even.high, top))};
+    columns[3] = {_mm256_castsi256_ps(_mm256_and_si256(odd.low, top)),
+                  _mm256_castsi256_ps(_mm256_and_si256(odd.high, top))};
+  }
+
+  static constexpr size_t kPrefetchBytes = 1024;
+  SLUICE_INLINE void prefetch_unit(const uint8_t* unit, uint32_t bytes) {
+    for (uint32_t offset = 0; offset < bytes; offset += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(unit + kPrefetchBytes + offset), _MM_HINT_T0);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace sluice::cpu

@@ -1,0 +1,36 @@
+// Activation rows in the forms that product kernels read (product.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cpu/product.h"
+#include "base/threads.h"
+
+namespace sluice::cpu {
+
+enum class Prepared : uint8_t {
+  kWide,         // WideUnit
+  kDigit,        // DigitUnit
+  kFloat,        // floats as they are
+  kScaledFloat,  // times a power of two per row, for E4M3 codes, which kernels read as value *
+                 // 2^-120
+};
+
+// Rows to prepare. x [rows, columns], stride in floats.
+struct RowSpan {
+  const float* x = nullptr;
+  int64_t rows = 0, columns = 0, stride = 0;
+};
+
+// Bytes that prepare() writes for the units, a multiple of 64.
+size_t prepared_bytes(Prepared form, int64_t rows, int64_t columns);
+
+// Writes the units to `out` (64-byte aligned) and a factor per row to `row_factors`, by which
+// results are to be multiplied. Columns up to the end of the last unit become zeros. A row with a
+// NaN or an infinity gives NaN results, never garbage that looks like a number. Splits the work
+// over the pool where it is worth it.
+void prepare(Prepared form, const RowSpan& span, std::byte* out, float* row_factors,
+             ThreadPool& pool);
+
+}  // namespace sluice::cpu

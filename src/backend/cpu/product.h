@@ -1,0 +1,145 @@
+// What packers, preparation of activations and product kernels agree on: packed units and plain
+// structs.
+//
+// Included by files that are compiled for wider instruction sets, so it has no function bodies and
+// no standard containers (style.md 3.4).
+//
+// A packed matrix is a row of groups of 16 output rows; lane = output row. A group is a row of
+// units along K (256 columns for integer codes, 128 for float codes), contiguous, 64-byte aligned;
+// columns and rows beyond the matrix are zero codes. "Line" is 64 bytes. docs/formats/packed.md has
+// the pictures.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::cpu {
+
+inline constexpr int kGroupRows = 16;        // output rows of a group
+inline constexpr int kLine = 64;             // bytes: a dword for each row of the group
+inline constexpr int kIntegerColumns = 256;  // K of a unit of integer codes
+inline constexpr int kFloatColumns = 128;    // K of a unit of float codes
+inline constexpr int kGranule = 32;          // columns that share at least one scale
+
+// How a unit stores its codes.
+//
+// Nibbles: 4 pairs of granules x 8 lines; byte b of lane r of line j of pair p holds row r's
+// columns 64p + 4j + b (low) and 64p + 32 + 4j + b (high). Bytes: 8 granules x 8 lines, 4 columns a
+// dword.
+enum class CodeKind : uint8_t {
+  kNibble,       // value 0..15
+  kNibbleTable,  // value table[nibble]
+  kFive,  // nibbles, and 8 lines before them: bit g of the byte of column 32g + l is its fifth bit
+  kSix,   // nibbles, and 2 x 8 lines: bits 2(g mod 4) of line set g/4; value - 32
+  kByte,  // signed
+  kBF16,  // float: 64 lines, a dword has two columns, the even one low
+  kF16,   // float: per column 16 halves
+  kF32,   // float: per column 16 floats
+  kE4M3,  // float: 32 lines, 4 columns a dword
+};
+
+// How a unit stores its scales: arrays [scale_groups][16 rows], scale_groups per 256 columns.
+enum class ScaleKind : uint8_t {
+  kNone,  // 1
+  kF16,
+  kBF16,
+  kF32,
+  kE4M3,
+  kE8M0,
+  kSuper,  // int8 times the row's f16 d
+  kK4,     // ggml's 6-bit scales and minima, as 12 bytes a row, times f16 d and dmin; [12][16 rows]
+};
+
+// What is subtracted per scale group: value = scale * code - min.
+enum class MinKind : uint8_t {
+  kNone,
+  kF16,        // stored with the opposite sign: value = scale * code + m
+  kZeroPoint,  // int8: min = scale * zero point
+  kSuper,      // uint8 times the row's f16 dmin
+  kK4,
+};
+
+// Byte offsets inside a unit; sections that a kind lacks are empty.
+struct UnitShape {
+  CodeKind codes = CodeKind::kByte;
+  ScaleKind scales = ScaleKind::kNone;
+  MinKind mins = MinKind::kNone;
+  uint8_t scale_groups =
+      1;  // per unit: 1, 2, 4, 8 or 16 (integer codes); float codes: 1, or 4 with kE8M0
+  uint32_t columns = 0;       // kIntegerColumns or kFloatColumns
+  uint32_t super_offset = 0;  // f16 d[16], f16 dmin[16]
+  uint32_t scale_offset = 0;
+  uint32_t min_offset = 0;
+  uint32_t high_offset = 0;  // the lines of kFive and kSix
+  uint32_t code_offset = 0;
+  uint32_t bytes = 0;
+};
+
+// A packed matrix as kernels see it. Borrows.
+struct PackedView {
+  UnitShape unit;
+  const uint8_t* units = nullptr;      // [groups][units_per_group][unit.bytes]
+  const float* row_scales = nullptr;   // [groups][16], a last factor of each output row
+  const float* tile_scales = nullptr;  // float codes: [groups][units_per_group], or null
+  int64_t units_per_group = 0;
+  int64_t rows = 0;  // N
+  int64_t groups = 0;
+  int8_t table[16] = {};  // kNibbleTable
+};
+
+// An activation row's 256 columns as a 15-bit integer a = round(x / scale), |a| <= 16319, in two
+// digits a = 128 high + low. The bound keeps high in +-127 and low in -64..63, so that neither the
+// unsigned by signed byte product nor its sign form can saturate (spec/cpu-kernels-avx2.md 2.3).
+struct WideUnit {
+  int8_t high[kIntegerColumns];
+  int8_t low[kIntegerColumns];
+  int32_t sums16[16];  // of a
+  int32_t sums32[8];
+  float scale;
+  int32_t unused[7];
+};
+
+// The same columns as one digit, scale per 32.
+struct DigitUnit {
+  int8_t digits[kIntegerColumns];
+  int32_t sums16[16];
+  int32_t sums32[8];
+  float scale[8];
+};
+
+static_assert(sizeof(WideUnit) == 640 && sizeof(DigitUnit) == 384);
+
+inline constexpr int kLargestCode = 16319;
+
+// One matrix, a range of its groups, all rows of the step.
+struct ProductCall {
+  const PackedView* weight = nullptr;
+  // Integer codes: WideUnit or DigitUnit [units][rows]. Float codes: float [units][rows][128].
+  const void* activations = nullptr;
+  const float* row_factors = nullptr;  // [rows], multiplied into the result
+  bool digit = false;                  // DigitUnit
+  int64_t rows = 0;                    // M
+  int64_t first_group = 0, last_group = 0;
+  float* out = nullptr;  // [rows, N]
+  int64_t stride = 0;    // floats
+};
+
+using ProductFunction = void (*)(const ProductCall& call);
+
+// Files of one instruction set each. A row's bits depend on its own activations alone.
+namespace portable {
+void integer_product(const ProductCall& call);
+void float_product(const ProductCall& call);
+}  // namespace portable
+namespace avx2 {
+void integer_product(const ProductCall& call);
+void float_product(const ProductCall& call);
+}  // namespace avx2
+namespace avx512 {
+void float_product(const ProductCall& call);
+}  // namespace avx512
+namespace avx512vnni {
+void integer_product(const ProductCall& call);
+}  // namespace avx512vnni
+
+}  // namespace sluice::cpu
