@@ -13,7 +13,7 @@ namespace sluice::tokenizer {
 
 // Ids and ranks share one 64-bit word in MergeTable. The family's largest vocabulary has 248,320
 // rows.
-inline constexpr TokenId kMaxTokenId = (1 << 20) - 2;
+inline constexpr TokenId kMaxTokenId = (1 << 20) - 1;
 inline constexpr size_t kMaxMerges = (size_t{1} << 24) - 1;
 
 class MergeTable {
@@ -31,8 +31,8 @@ class MergeTable {
     const uint64_t key = pair_key(left, right);
     for (size_t slot = home(key);; slot = (slot + 1) & mask_) {
       const uint64_t entry = slots_[slot];
-      if (entry >> kRankBits == key) return static_cast<uint32_t>(entry & kRankMask);
       if (entry == kEmpty) return kNoMerge;
+      if (entry >> kRankBits == key) return static_cast<uint32_t>(entry & kRankMask);
     }
   }
   TokenId merged(uint32_t rank) const { return merged_[rank]; }
@@ -42,7 +42,7 @@ class MergeTable {
  private:
   static constexpr unsigned kIdBits = 20, kRankBits = 24;
   static constexpr uint64_t kRankMask = (uint64_t{1} << kRankBits) - 1;
-  static constexpr uint64_t kEmpty = ~uint64_t{0};  // ids stop one short of all ones
+  static constexpr uint64_t kEmpty = ~uint64_t{0};  // no merge has the rank of all ones
 
   static uint64_t pair_key(TokenId left, TokenId right) {
     return static_cast<uint64_t>(left) << kIdBits | static_cast<uint64_t>(right);
