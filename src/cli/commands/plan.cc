@@ -43,11 +43,10 @@ class Plan : public Command {
       print_table(console, plan, shape);
     }
     if (plan.fits()) return {};
-    Error error = runtime::does_not_fit(loaded->files.path.string(), plan, shape, nearest);
     // The JSON document has said it already, with "fits": false; a second document would break its
     // reader.
-    if (console.settings().json) error.what.clear(), error.why.clear(), error.remedy.clear();
-    return error;
+    if (console.settings().json) return Error{ErrorCode::kDoesNotFit, {}, {}, {}};
+    return runtime::does_not_fit(loaded->files.path.string(), plan, shape, nearest);
   }
 
  private:
