@@ -13,19 +13,21 @@ namespace sluice::ops::testing {
 // Makes a fresh backend of the kind under test.
 using BackendFactory = std::function<std::unique_ptr<Backend>()>;
 
-// How much wider than plain F32 arithmetic the backend may be, as relative errors of one term of a
-// sum. The tolerance of a result is computed from these and from the sum of its terms' magnitudes.
+// The arithmetic under test, as relative errors. The tolerance of a result is computed from these
+// and from the sum of its terms' magnitudes; the rounding of a stored F32 result comes on top.
 struct SuiteOptions {
-  // One term x_k * w_k of a product: 2^-24 for F32 inputs, 2^-8 where both are rounded to BF16.
-  double product_term_error = 0x1p-24;
+  // One operation between the inputs and the stored result: 2^-24 for F32, 2^-53 for double.
+  double unit = 0x1p-24;
+  // On top, one term x_k * w_k of a product: 2^-8 where both are rounded to BF16.
+  double product_term_error = 0;
   // Added per term: this times (the largest |x| among the 32 inputs of its block) * |w_k|. 1/254
   // with one int8 digit per 32.
   double product_digit_error = 0;
-  // One term of q.k and of p*v: 2^-24 for F32, 2^-8 with both inputs in BF16.
-  double attention_term_error = 0x1p-24;
-  // One term of the delta rule's sums inside a chunk, and of the sequential rule.
-  double chunk_term_error = 0x1p-24;
-  double step_term_error = 0x1p-24;
+  // On top, one term of q.k and of p*v: 2^-8 with both inputs in BF16.
+  double attention_term_error = 0;
+  // On top, one term of the delta rule's sums inside a chunk, and of the sequential rule.
+  double chunk_term_error = 0;
+  double step_term_error = 0;
   std::vector<Format> product_formats = {Format::kF32, Format::kBF16};
   std::vector<KvFormat> kv_formats = {KvFormat::kF32, KvFormat::kBF16, KvFormat::kFp8};
 };

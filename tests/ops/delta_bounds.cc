@@ -8,7 +8,7 @@
 namespace sluice::ops::testing {
 namespace {
 
-constexpr double kUnit = 0x1p-24;
+constexpr double kStored = 0x1p-24;  // rounding of the state to F32
 
 // The inputs of one value head at one row.
 struct HeadRow {
@@ -73,9 +73,12 @@ struct Chunk {
   // same for row i's output.
   std::vector<std::vector<double>> into_change, into_change_error, into_out, into_out_error;
 
+  double unit;
+
   Chunk(const RecurrentSpec& spec, const DeltaInputs& in, int64_t first, int64_t count,
-        int64_t head, double term_error) {
-    const double sum_error = term_error + static_cast<double>(spec.key_dim + 16) * kUnit;
+        int64_t head, double operation_unit, double term_error)
+      : unit(operation_unit) {
+    const double sum_error = term_error + static_cast<double>(spec.key_dim + 16) * unit;
     for (int64_t i = 0; i < count; ++i) {
       rows.push_back(head_row(spec, in, first + i, head));
       gamma.push_back((i == 0 ? 0.0 : gamma.back()) + rows.back().g);
@@ -98,21 +101,22 @@ struct Chunk {
 
   // Relative error of an exponential over `steps` sums of g: each is rounded in F32.
   double exponent_error(int64_t steps) const {
-    return (8 + static_cast<double>(steps + 1) * std::abs(gamma.back())) * kUnit;
+    return (8 + static_cast<double>(steps + 1) * std::abs(gamma.back())) * unit;
   }
 };
 
 // Bounds of one column over a chunk: outputs to `out`, and the state's bound at its end.
 void bound_chunk_column(const Chunk& chunk, const std::vector<double>& after, int64_t column_index,
-                        double term_error, Column& state, double* out, int64_t out_stride) {
+                        double unit, double term_error, Column& state, double* out,
+                        int64_t out_stride) {
   const size_t count = chunk.rows.size();
-  const double sum_error = term_error + static_cast<double>(state.value.size() + 16) * kUnit;
+  const double sum_error = term_error + static_cast<double>(state.value.size() + 16) * unit;
   std::vector<double> size(count), error(count);  // of the changes
   for (size_t i = 0; i < count; ++i) {
     const HeadRow& row = chunk.rows[i];
     const double decay = std::exp(chunk.gamma[i]);
     const double entry_error = sum_error + chunk.exponent_error(static_cast<int64_t>(i) + 1);
-    const double change_error = term_error + static_cast<double>(i + 16) * kUnit;
+    const double change_error = term_error + static_cast<double>(i + 16) * unit;
     size[i] =
         row.beta * (std::abs(row.value[column_index]) + decay * weighted(state.value, row.key));
     error[i] = size[i] * entry_error + row.beta * decay * weighted(state.bound, row.key);
@@ -130,7 +134,7 @@ void bound_chunk_column(const Chunk& chunk, const std::vector<double>& after, in
     }
   }
   const double last = chunk.gamma.back();
-  const double end_error = term_error + static_cast<double>(count + 16) * kUnit +
+  const double end_error = term_error + static_cast<double>(count + 16) * unit +
                            chunk.exponent_error(static_cast<int64_t>(count));
   for (size_t r = 0; r < state.value.size(); ++r) {
     double bound = std::exp(last) * (state.bound[r] + std::abs(state.value[r]) * end_error);
@@ -138,7 +142,7 @@ void bound_chunk_column(const Chunk& chunk, const std::vector<double>& after, in
       bound += std::exp(last - chunk.gamma[i]) * std::abs(double{chunk.rows[i].key[r]}) *
                (error[i] + size[i] * end_error);
     }
-    state.bound[r] = bound + std::abs(after[r]) * kUnit;
+    state.bound[r] = bound + std::abs(after[r]) * kStored;
   }
   state.value = after;
 }
@@ -200,9 +204,9 @@ DeltaInputs random_delta_inputs(const RecurrentSpec& spec, int64_t rows, uint64_
 }
 
 DeltaBounds sequential_bounds(const RecurrentSpec& spec, const std::vector<float>& state,
-                              const DeltaInputs& in, int64_t rows, double term_error) {
+                              const DeltaInputs& in, int64_t rows, double unit, double term_error) {
   DeltaBounds bounds = empty_bounds(spec, rows);
-  const double sum_error = term_error + static_cast<double>(spec.key_dim + 16) * kUnit;
+  const double sum_error = term_error + static_cast<double>(spec.key_dim + 16) * unit;
   for (int64_t head = 0; head < spec.value_heads; ++head) {
     for (int64_t c = 0; c < spec.value_dim; ++c) {
       Column column = column_of(spec, state, head, c);
@@ -214,12 +218,13 @@ DeltaBounds sequential_bounds(const RecurrentSpec& spec, const std::vector<float
                                                 (old_size + std::abs(row.value[c])) * sum_error);
         std::vector<double> rounding(column.value.size());
         for (size_t r = 0; r < rounding.size(); ++r) {
-          rounding[r] = decay * (column.bound[r] + 8 * kUnit * std::abs(column.value[r]));
+          rounding[r] = decay * (column.bound[r] + 8 * unit * std::abs(column.value[r]));
         }
         const double d = advance(column.value, row, row.value[c]);
         for (size_t r = 0; r < rounding.size(); ++r) {
           const double key = std::abs(double{row.key[r]});
-          column.bound[r] = rounding[r] + key * (change_error + 8 * kUnit * std::abs(d));
+          column.bound[r] = rounding[r] + key * (change_error + 8 * unit * std::abs(d)) +
+                            std::abs(column.value[r]) * kStored;
         }
         const auto at = static_cast<size_t>(i * spec.value_width() + head * spec.value_dim + c);
         bounds.out[at] = product(column.value, row.query);
@@ -233,7 +238,7 @@ DeltaBounds sequential_bounds(const RecurrentSpec& spec, const std::vector<float
 }
 
 DeltaBounds chunked_bounds(const RecurrentSpec& spec, const std::vector<float>& state,
-                           const DeltaInputs& in, int64_t rows, int64_t first_index,
+                           const DeltaInputs& in, int64_t rows, int64_t first_index, double unit,
                            double term_error) {
   DeltaBounds bounds = empty_bounds(spec, rows);
   for (int64_t head = 0; head < spec.value_heads; ++head) {
@@ -243,7 +248,7 @@ DeltaBounds chunked_bounds(const RecurrentSpec& spec, const std::vector<float>& 
     }
     for (int64_t first = 0; first < rows;) {
       const int64_t count = std::min(kGrid - (first_index + first) % kGrid, rows - first);
-      const Chunk chunk(spec, in, first, count, head, term_error);
+      const Chunk chunk(spec, in, first, count, head, unit, term_error);
       for (int64_t c = 0; c < spec.value_dim; ++c) {
         Column& column = columns[static_cast<size_t>(c)];
         const int64_t at = first * spec.value_width() + head * spec.value_dim + c;
@@ -253,7 +258,7 @@ DeltaBounds chunked_bounds(const RecurrentSpec& spec, const std::vector<float>& 
           advance(after, row, row.value[c]);
           bounds.out[static_cast<size_t>(at + i * spec.value_width())] = product(after, row.query);
         }
-        bound_chunk_column(chunk, after, c, term_error, column, bounds.out_bound.data() + at,
+        bound_chunk_column(chunk, after, c, unit, term_error, column, bounds.out_bound.data() + at,
                            spec.value_width());
       }
       first += count;

@@ -21,14 +21,15 @@ struct DeltaBounds {
   std::vector<double> state, state_bound;  // [value_heads, key_dim, value_dim], after the last row
 };
 
-// `term_error`: relative error of one term of a sum; plain F32 rounding comes on top.
+// `unit`: relative error of one operation; `term_error`: on top, that of one term of a sum. The
+// state is F32 after every row.
 DeltaBounds sequential_bounds(const RecurrentSpec& spec, const std::vector<float>& state,
-                              const DeltaInputs& in, int64_t rows, double term_error);
+                              const DeltaInputs& in, int64_t rows, double unit, double term_error);
 
 // The values are again those of the sequential rule, which the chunked rule equals; the bounds are
 // those of its triangular solve, for chunks on the grid, the state in F32 between them.
 DeltaBounds chunked_bounds(const RecurrentSpec& spec, const std::vector<float>& state,
-                           const DeltaInputs& in, int64_t rows, int64_t first_index,
+                           const DeltaInputs& in, int64_t rows, int64_t first_index, double unit,
                            double term_error);
 
 }  // namespace sluice::ops::testing

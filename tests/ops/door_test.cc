@@ -254,6 +254,25 @@ TEST_F(Door, Gdn) {
        {[&](Delta& a) { a.batch = &eager; }, "commit 1 of 0 pending rows"},
        {[](Delta& a) { a.layer = 7; }, "layer 7 of 2"}});
 
+  // Neither a reset nor an import leaves rows pending, for either operation.
+  const Batch late = changed([](Batch& b) { b.segments[0].commit = 1; });
+  const RecurrentImage image = backend_.export_slot(*state, 1);
+  for (const bool import : {false, true}) {
+    backend_.reset_slot(*state, 1);
+    backend_.gdn_conv(good_conv);
+    backend_.gdn_delta(good);
+    if (import) {
+      backend_.import_slot(*state, 1, image);
+    } else {
+      backend_.reset_slot(*state, 1);
+    }
+    Conv late_conv = good_conv;
+    Delta late_delta = good;
+    late_conv.batch = late_delta.batch = &late;
+    expect_refused([&] { backend_.gdn_conv(late_conv); }, "commit 1 of 0 pending rows");
+    expect_refused([&] { backend_.gdn_delta(late_delta); }, "commit 1 of 0 pending rows");
+  }
+
   using Norm = GdnNormArgs;
   const Norm good_norm{view(5, 24), view(5, 24), view(1, 6), 1e-6f, view(5, 24)};
   expect_door<Norm>(&Backend::gdn_norm, good_norm,

@@ -13,9 +13,9 @@
 namespace sluice::ops::testing {
 namespace {
 
-constexpr double kUnit = 0x1p-24;  // relative rounding error of one F32 operation
-// Functions (exp, log, sine) of a vector library: some units in the last place.
-constexpr double kFunction = 8 * kUnit;
+constexpr double kStored = 0x1p-24;  // rounding of a result to F32
+// Functions (exp, log, sine): some units in the last place.
+double function_error(const SuiteOptions& options) { return 8 * options.unit; }
 // Results below the normal range may be flushed to zero.
 constexpr double kTiny = 0x1p-120;
 
@@ -28,7 +28,8 @@ void expect_within(const std::vector<float>& got, const Doubles& expected, const
   ASSERT_EQ(got.size(), expected.size()) << what;
   for (size_t i = 0; i < got.size(); ++i) {
     // Written so that NaN fails.
-    ASSERT_TRUE(std::abs(got[i] - expected[i]) <= bound[i] + kTiny)
+    ASSERT_TRUE(std::abs(got[i] - expected[i]) <=
+                bound[i] + std::abs(expected[i]) * kStored + kTiny)
         << what << " element " << i << ": " << got[i] << ", expected " << expected[i] << " within "
         << bound[i];
   }
@@ -40,7 +41,7 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 struct Normed {
   Doubles values, bound;
 };
-Normed rms_normed(const Doubles& x, const Doubles& weight) {
+Normed rms_normed(const SuiteOptions& options, const Doubles& x, const Doubles& weight) {
   double squares = 0;
   for (const double v : x) squares += v * v;
   const double root = std::sqrt(squares / static_cast<double>(x.size()) + double{kNormEpsilon});
@@ -48,7 +49,7 @@ Normed rms_normed(const Doubles& x, const Doubles& weight) {
   for (size_t i = 0; i < x.size(); ++i) {
     out.values.push_back(x[i] / root * weight[i]);
     out.bound.push_back(std::abs(out.values.back()) * (static_cast<double>(x.size()) / 2 + 8) *
-                        kUnit);
+                        options.unit);
   }
   return out;
 }
@@ -75,9 +76,13 @@ void check_embed(Backend& backend, Format format) {
   EXPECT_TRUE(out.gaps_untouched());
 }
 
-void check_rms_norm(Backend& backend, int64_t rows, int64_t width) {
-  const auto x = random_values(2, rows * width, -3, 3), delta = random_values(3, rows * width),
-             weight = random_values(4, width, -1, 2);
+void check_rms_norm(Backend& backend, const SuiteOptions& options, int64_t rows, int64_t width) {
+  auto x = random_values(2, rows * width, -3, 3), delta = random_values(3, rows * width);
+  const auto weight = random_values(4, width, -1, 2);
+  for (int64_t i = 0; i < width; ++i) {  // a first row so small that epsilon shows
+    x[static_cast<size_t>(i)] *= 1e-3f;
+    delta[static_cast<size_t>(i)] *= 1e-3f;
+  }
   std::vector<float> sum = x;
   for (size_t i = 0; i < sum.size(); ++i) sum[i] += delta[i];
   const Array delta_array(backend, rows, width, delta), weight_array(backend, 1, width, weight);
@@ -89,9 +94,9 @@ void check_rms_norm(Backend& backend, int64_t rows, int64_t width) {
     EXPECT_EQ(bits_of(x_array.get()), bits_of(input));
     Normed all;
     for (int64_t r = 0; r < rows; ++r) {
-      const Normed one =
-          rms_normed(slice(wide(input), static_cast<size_t>(r * width), static_cast<size_t>(width)),
-                     wide(weight));
+      const Normed one = rms_normed(
+          options, slice(wide(input), static_cast<size_t>(r * width), static_cast<size_t>(width)),
+          wide(weight));
       all.values.insert(all.values.end(), one.values.begin(), one.values.end());
       all.bound.insert(all.bound.end(), one.bound.begin(), one.bound.end());
     }
@@ -104,7 +109,7 @@ void check_rms_norm(Backend& backend, int64_t rows, int64_t width) {
   EXPECT_EQ(bits_of(x_array.get()), bits_of(sum));
 }
 
-void check_swiglu(Backend& backend, int64_t rows, int64_t width) {
+void check_swiglu(Backend& backend, const SuiteOptions& options, int64_t rows, int64_t width) {
   auto gate = random_values(5, rows * width, -20, 20);
   const auto up = random_values(6, rows * width);
   for (size_t i = 0; i < std::min<size_t>(gate.size(), 4); ++i) {
@@ -116,7 +121,7 @@ void check_swiglu(Backend& backend, int64_t rows, int64_t width) {
   Doubles expected, bound;
   for (size_t i = 0; i < gate.size(); ++i) {
     expected.push_back(gate[i] * sigmoid(gate[i]) * up[i]);
-    bound.push_back(std::abs(expected.back()) * kFunction);
+    bound.push_back(std::abs(expected.back()) * function_error(options));
   }
   expect_within(out.get(), expected, bound, "swiglu");
   EXPECT_TRUE(out.gaps_untouched());
@@ -212,7 +217,7 @@ void check_matmul(Backend& backend, const SuiteOptions& options, Format format, 
       }
       const double terms = static_cast<double>(columns) + 8;
       expected.push_back(sum);
-      bound.push_back(magnitude * (options.product_term_error + terms * kUnit) +
+      bound.push_back(magnitude * (options.product_term_error + terms * options.unit) +
                       digits * options.product_digit_error);
     }
   }
@@ -223,16 +228,16 @@ void check_matmul(Backend& backend, const SuiteOptions& options, Format format, 
 // ---- attention
 
 // Query or key heads of the rows after the norm, and after the rotation.
-void check_heads(const std::vector<float>& normed, const std::vector<float>& rotated,
-                 const std::vector<float>& raw, int64_t raw_stride,
-                 const std::vector<float>& weight, const RotaryTable& table, const Batch& batch,
-                 int64_t heads, int64_t dim) {
+void check_heads(const SuiteOptions& options, const std::vector<float>& normed,
+                 const std::vector<float>& rotated, const std::vector<float>& raw,
+                 int64_t raw_stride, const std::vector<float>& weight, const RotaryTable& table,
+                 const Batch& batch, int64_t heads, int64_t dim) {
   Doubles norm_values, norm_bound, values, bound;
   for (int64_t at = 0; at < batch.row_count() * heads; ++at) {
     const Row& row = batch.rows[static_cast<size_t>(at / heads)];
-    Normed head =
-        rms_normed(slice(wide(raw), static_cast<size_t>(at * raw_stride), static_cast<size_t>(dim)),
-                   wide(weight));
+    Normed head = rms_normed(
+        options, slice(wide(raw), static_cast<size_t>(at * raw_stride), static_cast<size_t>(dim)),
+        wide(weight));
     norm_values.insert(norm_values.end(), head.values.begin(), head.values.end());
     norm_bound.insert(norm_bound.end(), head.bound.begin(), head.bound.end());
     const size_t pairs = table.inverse_frequencies.size();
@@ -243,8 +248,10 @@ void check_heads(const std::vector<float>& normed, const std::vector<float>& rot
       const double c = std::cos(double{angle}) * table.attention_factor,
                    s = std::sin(double{angle}) * table.attention_factor;
       const double low = head.values[m], high = head.values[m + pairs];
+      // Stored in F32 on the way: the normed head, cos and sin, and these times the factor.
       const double slack =
-          (head.bound[m] + head.bound[m + pairs] + (std::abs(low) + std::abs(high)) * kFunction) *
+          (head.bound[m] + head.bound[m + pairs] +
+           (std::abs(low) + std::abs(high)) * (3 * kStored + function_error(options))) *
           table.attention_factor;
       head.values[m] = low * c - high * s;
       head.values[m + pairs] = high * c + low * s;
@@ -271,19 +278,21 @@ void check_row(const SuiteOptions& options, const float* got, const float* query
     }
     const double scale = 1 / std::sqrt(static_cast<double>(dim));
     scores.push_back(sum * scale);
-    score_bound.push_back(magnitude * scale *
-                          (options.attention_term_error + (static_cast<double>(dim) + 8) * kUnit));
+    score_bound.push_back(
+        magnitude * scale *
+        (options.attention_term_error + (static_cast<double>(dim) + 8) * options.unit));
   }
   const double peak = *std::max_element(scores.begin(), scores.end());
   double total = 0, worst = 0;
   for (size_t j = 0; j < scores.size(); ++j) {
     // Subtracting the peak in F32 costs a unit of the larger score.
-    worst = std::max(worst, score_bound[j] + (std::abs(scores[j]) + std::abs(peak)) * kUnit);
+    worst = std::max(worst, score_bound[j] + (std::abs(scores[j]) + std::abs(peak)) * options.unit);
     scores[j] = std::exp(scores[j] - peak);
     total += scores[j];
   }
-  const double relative = 2 * std::expm1(2 * worst) + options.attention_term_error + kFunction +
-                          (static_cast<double>(2 * (end - first)) + 8) * kUnit;
+  const double relative = 2 * std::expm1(2 * worst) + options.attention_term_error +
+                          function_error(options) +
+                          (static_cast<double>(2 * (end - first)) + 8) * options.unit;
   for (int64_t i = 0; i < dim; ++i) {
     double sum = 0, magnitude = 0;
     for (int64_t j = first; j < end; ++j) {
@@ -292,7 +301,7 @@ void check_row(const SuiteOptions& options, const float* got, const float* query
       sum += term;
       magnitude += std::abs(term);
     }
-    ASSERT_TRUE(std::abs(got[i] - sum) <= magnitude * relative + kTiny)
+    ASSERT_TRUE(std::abs(got[i] - sum) <= magnitude * relative + std::abs(sum) * kStored + kTiny)
         << "attention element " << i << ": " << got[i] << ", expected " << sum << " within "
         << magnitude * relative;
   }
@@ -324,10 +333,10 @@ void check_attention(Backend& backend, const SuiteOptions& options, const Attent
     const AttentionLayer::Inputs in = layer.write(pieces, 1);
     const Batch batch = make_batch(pieces);
     const int64_t dim = shape.head_dim, width = shape.heads * dim;
-    check_heads(in.query_normed, in.query, in.raw_query_gate, 2 * dim, layer.query_weight(),
-                layer.rotary(), batch, shape.heads, dim);
-    check_heads(in.key_normed, in.key, in.raw_key, dim, layer.key_weight(), layer.rotary(), batch,
-                shape.kv_heads, dim);
+    check_heads(options, in.query_normed, in.query, in.raw_query_gate, 2 * dim,
+                layer.query_weight(), layer.rotary(), batch, shape.heads, dim);
+    check_heads(options, in.key_normed, in.key, in.raw_key, dim, layer.key_weight(), layer.rotary(),
+                batch, shape.kv_heads, dim);
     if (::testing::Test::HasFailure()) return;
     const Array query(backend, batch.row_count(), width, in.query);
     Array out(backend, batch.row_count(), width);
@@ -356,7 +365,8 @@ void check_attention(Backend& backend, const SuiteOptions& options, const Attent
   }
 }
 
-void check_attention_gate(Backend& backend, int64_t heads, int64_t dim) {
+void check_attention_gate(Backend& backend, const SuiteOptions& options, int64_t heads,
+                          int64_t dim) {
   const int64_t rows = 3;
   const auto x = random_values(14, rows * heads * dim),
              query_gate = random_values(15, rows * 2 * heads * dim, -12, 12);
@@ -367,7 +377,7 @@ void check_attention_gate(Backend& backend, int64_t heads, int64_t dim) {
     for (int64_t i = 0; i < dim; ++i) {
       expected.push_back(x[static_cast<size_t>(at * dim + i)] *
                          sigmoid(query_gate[static_cast<size_t>((2 * at + 1) * dim + i)]));
-      bound.push_back(std::abs(expected.back()) * kFunction);
+      bound.push_back(std::abs(expected.back()) * function_error(options));
     }
   }
   Array out(backend, rows, heads * dim);
@@ -380,7 +390,8 @@ void check_attention_gate(Backend& backend, int64_t heads, int64_t dim) {
 
 // ---- GDN
 
-void check_conv(Backend& backend, const RecurrentSpec& spec, Role role, int rows) {
+void check_conv(Backend& backend, const SuiteOptions& options, const RecurrentSpec& spec, Role role,
+                int rows) {
   const int64_t channels = spec.conv_channels(), taps = spec.conv_kernel, kept = taps - 1;
   auto state = backend.create_recurrent_state(spec);
   ASSERT_TRUE(state.ok());
@@ -415,8 +426,8 @@ void check_conv(Backend& backend, const RecurrentSpec& spec, Role role, int rows
       }
       const auto at = static_cast<size_t>(r * channels + channel);
       expected[at] = sum * sigmoid(sum);
-      bound[at] = magnitude * 1.1 * static_cast<double>(taps + 1) * kUnit +
-                  std::abs(expected[at]) * kFunction;
+      bound[at] = magnitude * 1.1 * static_cast<double>(taps + 1) * options.unit +
+                  std::abs(expected[at]) * function_error(options);
     }
     last.insert(last.end(), line.end() - kept, line.end());
   }
@@ -433,8 +444,8 @@ void check_conv(Backend& backend, const RecurrentSpec& spec, Role role, int rows
   EXPECT_EQ(bits_of(columns()), bits_of(role == Role::kPrompt ? last : old));
 }
 
-void check_gdn_input(Backend& backend, int64_t key_heads, int64_t value_heads, int64_t dim,
-                     int64_t value_width) {
+void check_gdn_input(Backend& backend, const SuiteOptions& options, int64_t key_heads,
+                     int64_t value_heads, int64_t dim, int64_t value_width) {
   const int64_t rows = 4, width = key_heads * dim, channels = 2 * width + value_width;
   auto conv = random_values(19, rows * channels);
   for (int64_t i = 0; i < dim; ++i) conv[static_cast<size_t>(i)] *= 1e-4f;  // epsilon shows
@@ -450,7 +461,7 @@ void check_gdn_input(Backend& backend, int64_t key_heads, int64_t value_heads, i
       g(backend, rows, value_heads);
   backend.gdn_input(
       {conv_array, a_array, b_array, decay_array, bias_array, key_heads, dim, query, key, beta, g});
-  const double terms = (static_cast<double>(dim) / 2 + 10) * kUnit;
+  const double terms = (static_cast<double>(dim) / 2 + 10) * options.unit;
   for (const bool is_query : {true, false}) {
     Doubles expected, bound;
     for (int64_t at = 0; at < rows * key_heads; ++at) {
@@ -472,13 +483,13 @@ void check_gdn_input(Backend& backend, int64_t key_heads, int64_t value_heads, i
   for (size_t i = 0; i < a.size(); ++i) {
     const size_t h = i % static_cast<size_t>(value_heads);
     beta_values.push_back(sigmoid(b[i]));
-    beta_bound.push_back(beta_values.back() * kFunction);
+    beta_bound.push_back(beta_values.back() * function_error(options));
     const double x = double{a[i]} + bias[h];
     const double softplus = x > 20 ? x : std::log1p(std::exp(x));
     g_values.push_back(decay[h] * softplus);
-    g_bound.push_back(
-        std::abs(decay[h]) *
-        (2 * kUnit * (std::abs(a[i]) + std::abs(bias[h])) * sigmoid(x) + softplus * kFunction));
+    g_bound.push_back(std::abs(decay[h]) *
+                      (2 * options.unit * (std::abs(a[i]) + std::abs(bias[h])) * sigmoid(x) +
+                       softplus * function_error(options)));
   }
   expect_within(beta.get(), beta_values, beta_bound, "beta");
   expect_within(g.get(), g_values, g_bound, "g");
@@ -513,11 +524,11 @@ void check_delta(Backend& backend, const SuiteOptions& options, const RecurrentS
     return std::vector<float>(of.begin() + static_cast<ptrdiff_t>(layer_size),
                               of.begin() + static_cast<ptrdiff_t>(layer_size + state_size));
   };
-  const DeltaBounds expected =
-      role == Role::kAnswer
-          ? sequential_bounds(spec, layer_state(image), in, rows, options.step_term_error)
-          : chunked_bounds(spec, layer_state(image), in, rows, first_index,
-                           options.chunk_term_error);
+  const DeltaBounds expected = role == Role::kAnswer
+                                   ? sequential_bounds(spec, layer_state(image), in, rows,
+                                                       options.unit, options.step_term_error)
+                                   : chunked_bounds(spec, layer_state(image), in, rows, first_index,
+                                                    options.unit, options.chunk_term_error);
   expect_within(out.get(), expected.out, expected.out_bound, "gdn_delta");
   EXPECT_TRUE(out.gaps_untouched());
   const RecurrentImage after = backend.export_slot(**state, 0);
@@ -528,7 +539,7 @@ void check_delta(Backend& backend, const SuiteOptions& options, const RecurrentS
   }
 }
 
-void check_gdn_norm(Backend& backend, int64_t heads, int64_t dim) {
+void check_gdn_norm(Backend& backend, const SuiteOptions& options, int64_t heads, int64_t dim) {
   const int64_t rows = 3;
   const auto core = random_values(26, rows * heads * dim, -0.01f, 0.01f),
              z = random_values(27, rows * heads * dim, -9, 9),
@@ -540,13 +551,14 @@ void check_gdn_norm(Backend& backend, int64_t heads, int64_t dim) {
   Doubles expected, bound;
   for (int64_t at = 0; at < rows * heads; ++at) {
     const Normed head = rms_normed(
-        slice(wide(core), static_cast<size_t>(at * dim), static_cast<size_t>(dim)), wide(weight));
+        options, slice(wide(core), static_cast<size_t>(at * dim), static_cast<size_t>(dim)),
+        wide(weight));
     for (int64_t i = 0; i < dim; ++i) {
       const double gate = z[static_cast<size_t>(at * dim + i)];
       const double factor = gate * sigmoid(gate);
       expected.push_back(head.values[static_cast<size_t>(i)] * factor);
       bound.push_back(head.bound[static_cast<size_t>(i)] * std::abs(factor) +
-                      std::abs(expected.back()) * kFunction);
+                      std::abs(expected.back()) * function_error(options));
     }
   }
   expect_within(out.get(), expected, bound, "gdn_norm");
@@ -572,16 +584,17 @@ void check_gdn(Backend& backend, const SuiteOptions& options) {
     spec.slots = 2;
     spec.pending_rows = 9;
     for (const int rows : {1, 2, 3, 9}) {
-      check_conv(backend, spec, Role::kAnswer, rows);
+      check_conv(backend, options, spec, Role::kAnswer, rows);
       check_delta(backend, options, spec, Role::kAnswer, 70, rows);
     }
     for (const int rows : {1, 2, 9, 64, 67, 130}) {
-      check_conv(backend, spec, Role::kPrompt, rows);
+      check_conv(backend, options, spec, Role::kPrompt, rows);
       check_delta(backend, options, spec, Role::kPrompt, 0, rows);
     }
     check_delta(backend, options, spec, Role::kPrompt, 37, 70);
-    check_gdn_input(backend, s.key_heads, s.value_heads, s.key_dim, s.value_heads * s.value_dim);
-    check_gdn_norm(backend, s.value_heads, s.value_dim);
+    check_gdn_input(backend, options, s.key_heads, s.value_heads, s.key_dim,
+                    s.value_heads * s.value_dim);
+    check_gdn_norm(backend, options, s.value_heads, s.value_dim);
     if (::testing::Test::HasFailure()) return;
   }
 }
@@ -601,8 +614,8 @@ void check_values(const BackendFactory& make_backend, const SuiteOptions& option
     }
   }
   for (const int64_t width : {1, 15, 64, 83, 1000}) {
-    check_rms_norm(*backend, 3, width);
-    check_swiglu(*backend, 3, width);
+    check_rms_norm(*backend, options, 3, width);
+    check_swiglu(*backend, options, 3, width);
   }
   check_gather_and_argmax(*backend);
   for (const KvFormat format : options.kv_formats) {
@@ -613,8 +626,8 @@ void check_values(const BackendFactory& make_backend, const SuiteOptions& option
     check_attention(*backend, options, {2, 2, 40, 10}, format, 0);
     check_attention(*backend, options, {2, 1, 256, 32}, format, 0);
   }
-  check_attention_gate(*backend, 3, 40);
-  check_attention_gate(*backend, 2, 256);
+  check_attention_gate(*backend, options, 3, 40);
+  check_attention_gate(*backend, options, 2, 256);
   check_gdn(*backend, options);
 }
 
