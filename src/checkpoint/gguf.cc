@@ -20,7 +20,6 @@ static_assert(std::endian::native == std::endian::little,
 constexpr uint64_t kMaxStringBytes = 1ull << 30;
 constexpr uint64_t kMaxArrayCount = 1ull << 30;
 constexpr uint64_t kMaxKeyBytes = 65'535;
-constexpr uint64_t kMaxTensorNameBytes = 63;
 constexpr uint64_t kSmallestKeyValue =
     8 + 1 + 4 + 1;  // length, one byte of key, type, one byte of value
 constexpr uint64_t kSmallestTensorInfo = 8 + 1 + 4 + 4 + 8;
@@ -335,10 +334,10 @@ class Parser {
     std::unordered_set<std::string> names;
     for (uint64_t i = 0; i < tensor_count_; ++i) {
       SLUICE_ASSIGN(std::string name, string());
-      if (name.empty() || name.size() > kMaxTensorNameBytes) {
+      if (name.empty() || name.size() > kMaxGgufTensorName) {
         return tensor_violation("GG-9", file_, name,
                                 fmt::format("a name of {} bytes, 1 to {} are allowed", name.size(),
-                                            kMaxTensorNameBytes));
+                                            kMaxGgufTensorName));
       }
       if (has_control(name) || find_invalid_utf8(name)) {
         return tensor_violation("GG-7", file_, name, "the name is not printable UTF-8");

@@ -97,6 +97,7 @@ inline constexpr uint64_t kMaxGgufMetadataBytes = 256ull << 20;  // before the t
 inline constexpr uint64_t kMaxGgufElements =
     1ull << 24;  // array elements in all; GG-18 allows 2^20 tokens
 inline constexpr uint64_t kMaxGgufKeys = 1ull << 20;
+inline constexpr uint64_t kMaxGgufTensorName = 63;  // bytes (GG-9)
 inline constexpr uint64_t kDefaultGgufAlignment = 32;
 
 // A tensor type of ggml by its number; nothing for removed and unknown ones. Without a dtype the

@@ -1,0 +1,217 @@
+#include "checkpoint/safetensors_writer.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <system_error>
+#include <tuple>
+#include <unordered_set>
+
+#include "base/json.h"
+#include "base/utf8.h"
+#include "checkpoint/rules.h"
+#include "checkpoint/safetensors.h"
+
+namespace sluice::checkpoint {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kLoneName = "model.safetensors";
+constexpr std::string_view kIndexName = "model.safetensors.index.json";
+
+// Bytes of a tensor that the format can hold; the error says why it cannot.
+Result<uint64_t> stored_size(const TensorSpec& spec) {
+  const auto refuse = [&](std::string why) {
+    return bad_input(fmt::format("tensor {}", quote(spec.name)),
+                     why + ", safetensors cannot store it");
+  };
+  if (const auto problem = safetensors_name_problem(spec.name)) return refuse(*problem);
+  if (find_invalid_utf8(spec.name) || spec.name == "__metadata__")
+    return refuse("not a name for a tensor");
+  if (!safetensors_dtype(dtype_name(spec.dtype)) || spec.dtype > DType::kC64) {
+    return refuse(fmt::format("type {}", dtype_name(spec.dtype)));
+  }
+  if (spec.shape.size() > kMaxRank) return refuse(fmt::format("{} dimensions", spec.shape.size()));
+  uint64_t elements = 1;
+  for (const int64_t extent : spec.shape) {
+    if (extent < 0 || __builtin_mul_overflow(elements, static_cast<uint64_t>(extent), &elements)) {
+      return refuse(fmt::format("shape [{}]", fmt::join(spec.shape, ", ")));
+    }
+  }
+  const std::optional<uint64_t> size = dtype_bytes(spec.dtype, elements);
+  if (!size || *size > (uint64_t{1} << 53))
+    return refuse(fmt::format("shape [{}]", fmt::join(spec.shape, ", ")));
+  return *size;
+}
+
+Result<std::vector<uint64_t>> stored_sizes(const std::vector<TensorSpec>& specs) {
+  std::vector<uint64_t> sizes;
+  std::unordered_set<std::string_view> names;
+  for (const TensorSpec& spec : specs) {
+    if (!names.insert(spec.name).second) {
+      return bad_input(fmt::format("tensor {}", quote(spec.name)), "the name occurs twice");
+    }
+    SLUICE_ASSIGN(const uint64_t size, stored_size(spec));
+    sizes.push_back(size);
+  }
+  return sizes;
+}
+
+// Bytes to which an element wants to be aligned; types below a byte have no wish.
+int alignment_of(DType type) {
+  const DTypeInfo& info = dtype_info(type);
+  return info.block_elements == 1 ? info.block_bytes : 1;
+}
+
+void sort_in_file_order(std::span<TensorSpec> specs) {
+  std::ranges::sort(specs, [](const TensorSpec& a, const TensorSpec& b) {
+    return std::make_tuple(-alignment_of(a.dtype), std::string_view(a.name)) <
+           std::make_tuple(-alignment_of(b.dtype), std::string_view(b.name));
+  });
+}
+
+// Length and text of a header, padded so that the data begin at a multiple of 8.
+Result<std::string> header_bytes(std::span<const TensorSpec> specs,
+                                 const SafetensorsOptions& options) {
+  std::string text = "{";
+  if (!options.metadata.empty()) {
+    Json metadata = Json::object();
+    for (const auto& [key, value] : options.metadata) metadata.set(key, value);
+    text += "\"__metadata__\":" + metadata.dump() + ",";
+  }
+  uint64_t offset = 0;
+  for (const TensorSpec& spec : specs) {
+    SLUICE_ASSIGN(const uint64_t size, stored_size(spec));
+    append_json_string(spec.name, text);
+    text += fmt::format(R"(:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}},)",
+                        dtype_name(spec.dtype), fmt::join(spec.shape, ","), offset, offset + size);
+    offset += size;
+  }
+  if (text.back() == ',') text.pop_back();
+  text += '}';
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  if (text.size() > kMaxHeaderBytes) {
+    return bad_input("safetensors header",
+                     fmt::format("{} bytes, the limit is {}", text.size(), kMaxHeaderBytes),
+                     "Lower the shard limit");
+  }
+  const uint64_t length = text.size();
+  std::string bytes(reinterpret_cast<const char*>(&length), sizeof length);
+  return bytes + text;
+}
+
+}  // namespace
+
+Result<SafetensorsWriter> SafetensorsWriter::create(const fs::path& folder,
+                                                    std::vector<TensorSpec> specs,
+                                                    SafetensorsOptions options) {
+  std::error_code problem;
+  for (const std::string_view name : {kIndexName, kLoneName}) {
+    if (!options.overwrite && fs::exists(folder / name, problem)) {
+      return usage_error((folder / name).string(), "exists already",
+                         "Choose another folder or add --overwrite");
+    }
+  }
+  SLUICE_ASSIGN(const std::vector<uint64_t> sizes, stored_sizes(specs));
+  std::vector<Shard> shards(1);
+  uint64_t filled = 0;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (shards.back().first != i && filled + sizes[i] > options.shard_limit) {
+      shards.push_back({{}, i, i, {}});
+      filled = 0;
+    }
+    shards.back().end = i + 1;
+    filled += sizes[i];
+  }
+  for (size_t i = 0; i < shards.size(); ++i) {
+    Shard& shard = shards[i];
+    sort_in_file_order(std::span(specs).subspan(shard.first, shard.end - shard.first));
+    shard.file_name = shards.size() == 1
+                          ? std::string(kLoneName)
+                          : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+  }
+  return start(folder, std::move(specs), std::move(shards), std::move(options));
+}
+
+Result<SafetensorsWriter> SafetensorsWriter::create_file(const fs::path& file,
+                                                         std::vector<TensorSpec> specs,
+                                                         SafetensorsOptions options) {
+  std::vector<Shard> shards(1);
+  shards[0].file_name = file.filename().string();
+  shards[0].end = specs.size();
+  sort_in_file_order(specs);
+  SLUICE_ASSIGN(SafetensorsWriter writer,
+                start(file.parent_path(), std::move(specs), std::move(shards), std::move(options)));
+  writer.is_checkpoint_ = false;
+  return writer;
+}
+
+Result<SafetensorsWriter> SafetensorsWriter::start(fs::path folder, std::vector<TensorSpec> plan,
+                                                   std::vector<Shard> shards,
+                                                   SafetensorsOptions options) {
+  SafetensorsWriter writer;
+  writer.folder_ = std::move(folder);
+  writer.options_ = std::move(options);
+  writer.shards_ = std::move(shards);
+  SLUICE_ASSIGN(std::vector<uint64_t> sizes, stored_sizes(plan));
+  writer.sequence_ = TensorSequence(std::move(plan), std::move(sizes));
+  SLUICE_TRY(writer.open_shard(writer.shards_[0]));
+  return writer;
+}
+
+Status SafetensorsWriter::open_shard(Shard& shard) {
+  SLUICE_ASSIGN(FileWriter file, FileWriter::create(folder_ / shard.file_name, options_.overwrite));
+  SLUICE_ASSIGN(
+      const std::string header,
+      header_bytes(std::span(plan()).subspan(shard.first, shard.end - shard.first), options_));
+  SLUICE_TRY(file.append(header));
+  shard.writer.emplace(std::move(file));
+  return {};
+}
+
+Status SafetensorsWriter::append(std::string_view name, std::span<const std::byte> bytes) {
+  if (sequence_.current() == shards_[shard_].end && shard_ + 1 < shards_.size()) {
+    ++shard_;
+    SLUICE_TRY(open_shard(shards_[shard_]));
+  }
+  sequence_.take(name, bytes.size());
+  return shards_[shard_].writer->append(bytes);
+}
+
+Status SafetensorsWriter::finish() {
+  SLUICE_CHECK(sequence_.done(), "{} of {} tensors were written", sequence_.current(),
+               plan().size());
+  for (Shard& shard : shards_) SLUICE_TRY(shard.writer->commit());
+  if (!is_checkpoint_) return {};
+  if (shards_.size() > 1) return write_index();
+  // An index of the checkpoint that was here before would win over the new file.
+  std::error_code problem;
+  fs::remove(folder_ / kIndexName, problem);
+  if (problem)
+    return failed((folder_ / kIndexName).string(), "cannot remove it: " + problem.message());
+  return {};
+}
+
+Status SafetensorsWriter::write_index() const {
+  uint64_t total = 0;
+  std::vector<std::pair<std::string_view, std::string_view>> places;
+  for (const Shard& shard : shards_) {
+    for (size_t i = shard.first; i < shard.end; ++i) {
+      places.emplace_back(plan()[i].name, shard.file_name);
+      total += sequence_.size(i);
+    }
+  }
+  std::ranges::sort(places);
+  Json::Object map;
+  for (const auto& [name, file] : places) map.emplace_back(std::string(name), Json(file));
+  Json index = Json::object();
+  index.set("metadata", Json::object()).set("total_size", Json(total));
+  index.set("weight_map", Json(std::move(map)));
+  const std::string text = index.dump(2) + "\n";
+  return write_file(folder_ / kIndexName, std::as_bytes(std::span(text.data(), text.size())),
+                    options_.overwrite);
+}
+
+}  // namespace sluice::checkpoint

@@ -1,0 +1,79 @@
+// Writes safetensors checkpoints tensor by tensor (spec/formats-safetensors.md 1.5): sorted,
+// contiguous, in shards, under temporary names until all of it is there, the index last.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "checkpoint/stored_tensor.h"
+#include "checkpoint/tensor_sequence.h"
+
+namespace sluice::checkpoint {
+
+struct SafetensorsOptions {
+  // Bytes of tensors in one shard; a larger tensor is a shard of its own. 5 GB is the hub's
+  // default.
+  uint64_t shard_limit = 5'000'000'000;
+  std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
+  bool overwrite = false;
+};
+
+// One checkpoint in a folder: model.safetensors, or model-00001-of-0000N.safetensors and their
+// index.
+//
+// The order of writing is the plan's: shards are filled in the order of the given specs, and inside
+// a shard tensors are sorted by (bytes per element descending, name), so that each lies naturally
+// aligned. A caller that makes tensors in that order streams; nothing is buffered here. Destroying
+// the writer before finish() leaves nothing.
+class SafetensorsWriter {
+ public:
+  // The folder must exist. An error if a spec cannot be stored (name, rank, size, duplicate), or if
+  // the folder holds a checkpoint already and `overwrite` is off.
+  static Result<SafetensorsWriter> create(const std::filesystem::path& folder,
+                                          std::vector<TensorSpec> specs,
+                                          SafetensorsOptions options = {});
+  // The same for one file of a given name (test vectors, single tensors); shard_limit has no
+  // meaning here.
+  static Result<SafetensorsWriter> create_file(const std::filesystem::path& file,
+                                               std::vector<TensorSpec> specs,
+                                               SafetensorsOptions options = {});
+
+  // All tensors in the order in which append expects them.
+  const std::vector<TensorSpec>& plan() const { return sequence_.specs(); }
+
+  // The next bytes of `name`, whole or in parts; the next tensor begins when all bytes of this one
+  // were given. A name out of turn or too many bytes are contract violations.
+  Status append(std::string_view name, std::span<const std::byte> bytes);
+
+  // All tensors must be complete. Renames the files to their final names, then writes the index.
+  Status finish();
+
+ private:
+  struct Shard {
+    std::string file_name;
+    size_t first = 0, end = 0;         // range of the plan
+    std::optional<FileWriter> writer;  // from its first byte to finish()
+  };
+
+  static Result<SafetensorsWriter> start(std::filesystem::path folder, std::vector<TensorSpec> plan,
+                                         std::vector<Shard> shards, SafetensorsOptions options);
+  Status open_shard(Shard& shard);
+  Status write_index() const;
+
+  std::filesystem::path folder_;
+  SafetensorsOptions options_;
+  TensorSequence sequence_;
+  std::vector<Shard> shards_;
+  size_t shard_ = 0;           // the one being written
+  bool is_checkpoint_ = true;  // false: a lone file, no index to care for
+};
+
+}  // namespace sluice::checkpoint
