@@ -133,11 +133,9 @@ Result<std::unique_ptr<ops::KvCache>> RefBackend::create_kv_cache(const ops::KvS
     SLUICE_CHECK(std::all_of(scales->begin(), scales->end(), [](float s) { return s > 0; }),
                  "a key or value scale is not positive");
   }
-  try {
-    return std::unique_ptr<ops::KvCache>(std::make_unique<PagedKvCache>(spec));
-  } catch (const std::bad_alloc&) {
-    return does_not_fit("key-value cache", spec.bytes_per_page() * static_cast<size_t>(spec.pages));
-  }
+  return or_does_not_fit<ops::KvCache>("key-value cache",
+                                       spec.bytes_per_page() * static_cast<size_t>(spec.pages),
+                                       [&] { return std::make_unique<PagedKvCache>(spec); });
 }
 
 std::vector<float> RefBackend::export_keys(const ops::KvCache& cache, int64_t layer,

@@ -1,6 +1,5 @@
 // Buffers and weights.
 #include <algorithm>
-#include <new>
 
 #include "backend/ref/matrix.h"
 #include "backend/ref/ref_backend.h"
@@ -29,13 +28,10 @@ RefBackend::RefBackend(int threads) : pool_(threads) {
 }
 
 Result<std::unique_ptr<ops::DeviceBuffer>> RefBackend::allocate(size_t bytes) {
-  try {
+  return or_does_not_fit<ops::DeviceBuffer>("buffer", bytes, [&] {
     auto memory = std::make_unique<float[]>((bytes + sizeof(float) - 1) / sizeof(float));
-    return std::unique_ptr<ops::DeviceBuffer>(
-        std::make_unique<HostBuffer>(std::move(memory), bytes));
-  } catch (const std::bad_alloc&) {
-    return does_not_fit("buffer", bytes);
-  }
+    return std::make_unique<HostBuffer>(std::move(memory), bytes);
+  });
 }
 
 void RefBackend::do_upload(const ops::View& to, std::span<const float> values) {
@@ -58,13 +54,11 @@ Result<std::unique_ptr<ops::Matrix>> RefBackend::load_matrix(const EncodedMatrix
   if (use == ops::MatrixUse::kLookup) {
     return std::unique_ptr<ops::Matrix>(std::make_unique<LookupMatrix>(source));
   }
-  try {
+  return or_does_not_fit<ops::Matrix>("weight matrix", matrix_bytes(source, use), [&] {
     std::vector<float> values(static_cast<size_t>(source.rows * source.columns));
     codec::decode_rows(source, 0, source.rows, values.data());
-    return std::unique_ptr<ops::Matrix>(std::make_unique<ProductMatrix>(source, std::move(values)));
-  } catch (const std::bad_alloc&) {
-    return does_not_fit("weight matrix", matrix_bytes(source, use));
-  }
+    return std::make_unique<ProductMatrix>(source, std::move(values));
+  });
 }
 
 size_t RefBackend::matrix_bytes(const EncodedMatrix& source, ops::MatrixUse use) const {

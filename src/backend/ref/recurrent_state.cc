@@ -128,12 +128,10 @@ Result<std::unique_ptr<ops::RecurrentState>> RefBackend::create_recurrent_state(
                spec.value_heads, spec.key_dim, spec.value_dim, spec.conv_kernel);
   SLUICE_CHECK(spec.value_heads % spec.key_heads == 0, "value_heads {} for key_heads {}",
                spec.value_heads, spec.key_heads);
-  try {
-    return std::unique_ptr<ops::RecurrentState>(std::make_unique<SlotStates>(spec));
-  } catch (const std::bad_alloc&) {
-    return does_not_fit("recurrent state", (spec.state_bytes() + spec.pending_bytes()) *
-                                               static_cast<size_t>(spec.slots));
-  }
+  return or_does_not_fit<ops::RecurrentState>(
+      "recurrent state",
+      (spec.state_bytes() + spec.pending_bytes()) * static_cast<size_t>(spec.slots),
+      [&] { return std::make_unique<SlotStates>(spec); });
 }
 
 void RefBackend::reset_slot(ops::RecurrentState& state, int64_t slot) { own(state).reset(slot); }

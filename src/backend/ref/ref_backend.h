@@ -6,7 +6,9 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -24,9 +26,22 @@ struct RowsOf {
   float& at(int64_t row_index, int64_t column) const { return data[row_index * stride + column]; }
 };
 
-inline Error does_not_fit(const std::string& what, size_t bytes) {
-  return {ErrorCode::kDoesNotFit, what, "the system refused " + std::to_string(bytes) + " bytes",
-          "a smaller model or context fits"};
+// The object that `make` makes, or an error when the system refuses its memory.
+template <typename T, typename Make>
+Result<std::unique_ptr<T>> or_does_not_fit(const std::string& what, size_t bytes,
+                                           const Make& make) {
+  const auto refused = [&] {
+    return Error{ErrorCode::kDoesNotFit, what,
+                 "the system refused " + std::to_string(bytes) + " bytes",
+                 "A smaller model or context fits"};
+  };
+  try {
+    return std::unique_ptr<T>(make());
+  } catch (const std::bad_alloc&) {
+    return refused();
+  } catch (const std::length_error&) {
+    return refused();
+  }
 }
 
 class RefBackend final : public ops::Backend {
