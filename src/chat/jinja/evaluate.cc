@@ -254,6 +254,8 @@ void Interpreter::bind_parameters(const MacroObject& macro, Arguments& arguments
       scope_->set(parameter.symbol, std::move(value));
     } else {
       missing.push_back(&parameter);
+      scope_->set(parameter.symbol, undefined_hint(fmt::format("parameter {} was not provided",
+                                                               quoted(parameter.name))));
     }
   }
   if (definition.reads_caller && !names_caller) {
@@ -287,10 +289,8 @@ void Interpreter::bind_parameters(const MacroObject& macro, Arguments& arguments
                definition.parameters.size());
   }
   for (const Parameter* parameter : missing) {
-    scope_->set(parameter->symbol, parameter->default_value
-                                       ? evaluate(*parameter->default_value)
-                                       : undefined_hint(fmt::format("parameter {} was not provided",
-                                                                    quoted(parameter->name))));
+    if (parameter->default_value)
+      scope_->set(parameter->symbol, evaluate(*parameter->default_value));
   }
 }
 

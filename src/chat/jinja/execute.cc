@@ -81,10 +81,8 @@ std::function<bool(Value&)> Interpreter::puller(const Statement& statement, cons
   Value source = iterable;
   if (!iterable.is(Kind::kIterator)) source = Value::iterator(items_of(iterable));
   return [this, &statement, source, outer](Value& item) {
-    auto& items = source.as<Sequence>();
-    while (items.position < items.items.size()) {
+    while (source.as<Sequence>().next(item)) {
       charge(1);
-      item = items.items[items.position++];
       const Expr* filter = statement.expressions[1].get();
       if (!filter) return true;
       const bool wanted = in_scope(outer, [&] {
@@ -115,13 +113,14 @@ Flow Interpreter::execute_for(const Statement& statement) {
 Flow Interpreter::execute_loop_body(const Statement& statement,
                                     const std::shared_ptr<LoopObject>& loop, bool& any) {
   while (loop->advance()) {
-    any = true;
     const Flow flow = in_scope(scope_, [&] {
       set_special("loop", Value::object(Kind::kLoop, loop));
       assign(statement.target, loop->current);
       return execute(statement.body);
     });
     if (flow == Flow::kBreak) break;
+    // Jinja2 notes an iteration at the end of the body: after only `continue`s the else part runs.
+    any = any || flow == Flow::kNormal;
   }
   return Flow::kNormal;
 }

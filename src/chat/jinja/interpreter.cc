@@ -111,8 +111,8 @@ std::vector<Value> Interpreter::items_of(const Value& iterable) {
       charge_memory(all.size() * sizeof(Value));
       for (size_t at = 0; at < all.size();) {
         const size_t size = character_at(all, at).size;
-        const Text character = iterable.text().slice(at, at + size);
-        items.push_back(iterable.is_markup() ? Value::markup(character) : Value::string(character));
+        // Plain text, also of Markup.
+        items.push_back(Value::string(iterable.text().slice(at, at + size)));
         at += size;
       }
       break;
@@ -127,11 +127,12 @@ std::vector<Value> Interpreter::items_of(const Value& iterable) {
       break;
     }
     case Kind::kIterator: {
-      auto& rest = iterable.as<Sequence>();
-      charge_memory((rest.items.size() - rest.position) * sizeof(Value));
-      items.assign(rest.items.begin() + static_cast<std::ptrdiff_t>(rest.position),
-                   rest.items.end());
-      rest.position = rest.items.size();
+      Value item;
+      while (iterable.as<Sequence>().next(item)) {
+        charge_memory(sizeof(Value));
+        charge(1);
+        items.push_back(std::move(item));
+      }
       break;
     }
     case Kind::kDict:

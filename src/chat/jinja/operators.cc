@@ -263,7 +263,7 @@ std::optional<Value> macro_attribute(const MacroObject& macro, std::string_view 
     std::vector<Value> names;
     for (const Parameter& parameter : macro.definition->parameters)
       names.push_back(Value::string(parameter.name));
-    return Value::list(std::move(names));
+    return Value::tuple(std::move(names));
   }
   if (name == "caller") return Value::boolean(macro.definition->reads_caller);
   return std::nullopt;
@@ -474,10 +474,15 @@ bool contains(Interpreter& interpreter, const Value& container, const Value& ite
   }
   require_iterable_right(container);
   auto& sequence = container.as<Sequence>();
-  for (size_t i = container.is(Kind::kIterator) ? sequence.position : 0; i < sequence.items.size();
-       ++i) {
-    if (container.is(Kind::kIterator)) sequence.position = i + 1;
-    if (interpreter.equal(sequence.items[i], item)) return true;
+  if (container.is(Kind::kIterator)) {
+    Value candidate;
+    while (sequence.next(candidate)) {
+      if (interpreter.equal(candidate, item)) return true;
+    }
+    return false;
+  }
+  for (const Value& candidate : sequence.items) {
+    if (interpreter.equal(candidate, item)) return true;
   }
   return false;
 }
@@ -501,15 +506,16 @@ Value get_attribute(Interpreter& interpreter, const Value& owner, const Value& n
 Value get_slice(Interpreter& interpreter, const Value& owner, const Value& first, const Value& last,
                 const Value& step) {
   require_defined(owner);
-  const bool sliceable = owner.is_string() || owner.is_sequence() || owner.is(Kind::kRange);
+  // Jinja2 writes a slice out as Python's own: a mistake is Python's TypeError, not an undefined
+  // element.
+  if (owner.is(Kind::kDict)) type_error("unhashable type: 'slice'");
+  if (!owner.is_string() && !owner.is_sequence() && !owner.is(Kind::kRange)) {
+    type_error("'{}' object is not subscriptable", owner.type_name());
+  }
   for (const Value* bound : {&first, &last, &step}) {
-    // Python's TypeError, which the sandbox turns into an undefined element.
-    if (!sliceable || !(bound->is_none() || is_whole(*bound))) {
-      if (bound->is(Kind::kBigInteger)) too_large();
-      return undefined_hint(fmt::format("{} has no element slice({}, {}, {})", owner.type_repr(),
-                                        to_text(first, PrintStyle::kRepr).view(),
-                                        to_text(last, PrintStyle::kRepr).view(),
-                                        to_text(step, PrintStyle::kRepr).view()));
+    if (bound->is(Kind::kBigInteger)) too_large();
+    if (!bound->is_none() && !is_whole(*bound)) {
+      type_error("slice indices must be integers or None or have an __index__ method");
     }
   }
   if (!step.is_none() && step.as_integer() == 0) value_error("slice step cannot be zero");
@@ -520,7 +526,9 @@ Value get_slice(Interpreter& interpreter, const Value& owner, const Value& first
   std::vector<Value> items;
   for (int64_t i = begin; stride < 0 ? i > end : i < end; i += stride)
     items.push_back(all[static_cast<size_t>(i)]);
-  Value slice = interpreter.new_list(std::move(items), owner.kind());
+  // A part of a range is a list here; only printing it shows.
+  const Kind kind = owner.is(Kind::kRange) ? Kind::kList : owner.kind();
+  Value slice = interpreter.new_list(std::move(items), kind);
   slice.mark_data(owner.from_data());
   return slice;
 }

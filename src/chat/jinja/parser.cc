@@ -351,7 +351,7 @@ class Parser {
     bool is_tuple = false;
     while (true) {
       if (!target.parts.empty()) expect_operator(",");
-      if (at_tuple_end(end_name) || (!target.parts.empty() && at_operator("="))) break;
+      if (at_tuple_end(end_name)) break;
       target.parts.push_back(single_target(with_attribute));
       if (!at_operator(",")) break;
       is_tuple = true;

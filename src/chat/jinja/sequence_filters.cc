@@ -15,8 +15,17 @@ void no_arguments(const char* filter, Arguments& arguments) {
   BoundArguments(filter, arguments, {});
 }
 
-Value new_iterator(Interpreter& interpreter, std::vector<Value> items) {
-  return interpreter.new_list(std::move(items), Kind::kIterator);
+// A generator whose body runs as a whole when its first item is asked for.
+Value deferred(const Value& subject, std::function<std::vector<Value>()> body) {
+  std::vector<Value> results;
+  size_t position = 0;
+  bool started = false;
+  return Value::lazy({subject}, [=, body = std::move(body)](Value& item) mutable {
+    if (!std::exchange(started, true)) results = body();
+    if (position == results.size()) return false;
+    item = std::move(results[position++]);
+    return true;
+  });
 }
 
 // "a.b.0" as an attribute path; digits are indices.
@@ -106,13 +115,16 @@ Value default_value(Interpreter&, const Value& subject, Arguments& arguments) {
 
 Value items(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
   no_arguments("do_items", arguments);
-  if (subject.is_undefined()) return new_iterator(interpreter, {});
-  if (!subject.is(Kind::kDict)) type_error("Can only get item pairs from a mapping.");
-  std::vector<Value> pairs;
-  interpreter.charge_memory(subject.as<Dict>().members.size() * 3 * sizeof(Value));
-  for (const auto& [key, value] : subject.as<Dict>().members)
-    pairs.push_back(Value::tuple({key, value}));
-  return new_iterator(interpreter, std::move(pairs));
+  return deferred(subject, [&interpreter, subject] {
+    std::vector<Value> pairs;
+    if (subject.is_undefined()) return pairs;
+    if (!subject.is(Kind::kDict)) type_error("Can only get item pairs from a mapping.");
+    const auto& members = subject.as<Dict>().members;
+    interpreter.charge(members.size());
+    interpreter.charge_memory(members.size() * 3 * sizeof(Value));
+    for (const auto& [key, value] : members) pairs.push_back(Value::tuple({key, value}));
+    return pairs;
+  });
 }
 
 Value list(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
@@ -125,10 +137,10 @@ Value list(Interpreter& interpreter, const Value& subject, Arguments& arguments)
 Value first(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
   no_arguments("do_first", arguments);
   if (subject.is_string() && !subject.text().empty())
-    return get_item(interpreter, subject, Value::integer(0));
-  if (subject.is(Kind::kIterator)) {
-    auto& rest = subject.as<Sequence>();
-    if (rest.position < rest.items.size()) return rest.items[rest.position++];
+    return Value::string(get_item(interpreter, subject, Value::integer(0)).text());
+  if (Value item; subject.is(Kind::kIterator)) {
+    return subject.as<Sequence>().next(item) ? item
+                                             : undefined_hint("No first item, sequence was empty.");
   }
   const std::vector<Value> all = interpreter.items_of(subject);
   return all.empty() ? undefined_hint("No first item, sequence was empty.") : all.front();
@@ -141,7 +153,7 @@ Value last(Interpreter& interpreter, const Value& subject, Arguments& arguments)
     type_error("'{}' object is not reversible", subject.type_name());
   }
   if (subject.is_string() && !subject.text().empty())
-    return get_item(interpreter, subject, Value::integer(-1));
+    return Value::string(get_item(interpreter, subject, Value::integer(-1)).text());
   const std::vector<Value> all = interpreter.items_of(subject);
   return all.empty() ? undefined_hint("No last item, sequence was empty.") : all.back();
 }
@@ -221,7 +233,8 @@ Value dict_sort(Interpreter& interpreter, const Value& subject, Arguments& argum
   return interpreter.new_list(sorted(interpreter, pairs, keys, bound.truth(2, false)));
 }
 
-Value unique(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
+std::vector<Value> unique_items(Interpreter& interpreter, const Value& subject,
+                                Arguments& arguments) {
   const BoundArguments bound("do_unique", arguments, {"case_sensitive", "attribute"});
   const std::vector<Value> path =
       bound.given(1) ? attribute_parts(bound.at(1)) : std::vector<Value>();
@@ -235,7 +248,12 @@ Value unique(Interpreter& interpreter, const Value& subject, Arguments& argument
     seen.members.emplace_back(std::move(key), Value());
     kept.push_back(item);
   }
-  return new_iterator(interpreter, std::move(kept));
+  return kept;
+}
+Value unique(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
+  return deferred(subject, [&interpreter, subject, arguments]() mutable {
+    return unique_items(interpreter, subject, arguments);
+  });
 }
 
 Value extreme(Interpreter& interpreter, const Value& subject, Arguments& arguments, bool want_max) {
@@ -278,7 +296,8 @@ Value sum(Interpreter& interpreter, const Value& subject, Arguments& arguments) 
   return total;
 }
 
-Value batch(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
+std::vector<Value> batches_of(Interpreter& interpreter, const Value& subject,
+                              Arguments& arguments) {
   const BoundArguments bound("do_batch", arguments, {"linecount", "fill_with"}, 1);
   const int64_t width = bound.integer(0, 1);
   std::vector<Value> batches, current;
@@ -296,10 +315,15 @@ Value batch(Interpreter& interpreter, const Value& subject, Arguments& arguments
     }
     batches.push_back(interpreter.new_list(std::move(current)));
   }
-  return new_iterator(interpreter, std::move(batches));
+  return batches;
+}
+Value batch(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
+  return deferred(subject, [&interpreter, subject, arguments]() mutable {
+    return batches_of(interpreter, subject, arguments);
+  });
 }
 
-Value slice(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
+std::vector<Value> slices_of(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
   const BoundArguments bound("do_slice", arguments, {"slices", "fill_with"}, 1);
   const std::vector<Value> all = interpreter.items_of(subject);
   const int64_t slices = bound.integer(0, 1), size = static_cast<int64_t>(all.size());
@@ -315,7 +339,12 @@ Value slice(Interpreter& interpreter, const Value& subject, Arguments& arguments
     result.push_back(interpreter.new_list(std::move(part)));
     begin = end;
   }
-  return new_iterator(interpreter, std::move(result));
+  return result;
+}
+Value slice(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
+  return deferred(subject, [&interpreter, subject, arguments]() mutable {
+    return slices_of(interpreter, subject, arguments);
+  });
 }
 
 Value group_by(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
@@ -363,67 +392,100 @@ Value attribute(Interpreter& interpreter, const Value& subject, Arguments& argum
   return get_attribute(interpreter, subject, bound.at(0));
 }
 
-Value map(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
-  std::vector<Value> mapped;
-  if (arguments.positional.empty() && !arguments.keyword.empty()) {
-    const Value *path_value = nullptr, *otherwise = nullptr;
-    for (const auto& [name, value] : arguments.keyword) {
-      if (name == "attribute") path_value = &value;
-      if (name == "default") otherwise = &value;
+// The items of a sequence, pulled one by one, so that what is never asked for never fails.
+std::function<bool(Value&)> cursor(Interpreter& interpreter, const Value& subject) {
+  Value source;
+  return [&interpreter, subject, source](Value& item) mutable {
+    if (source.is_undefined()) {
+      source =
+          subject.is(Kind::kIterator) ? subject : Value::iterator(interpreter.items_of(subject));
     }
-    if (path_value) {
-      for (const auto& [name, value] : arguments.keyword) {
-        if (name != "attribute" && name != "default") {
-          raise("FilterArgumentError", "Unexpected keyword argument {}", quoted(name));
-        }
-      }
-      const std::vector<Value> path = attribute_parts(*path_value);
-      for (Value& item : interpreter.items_of(subject)) {
-        mapped.push_back(follow(interpreter, std::move(item), path, otherwise));
-      }
-      return new_iterator(interpreter, std::move(mapped));
-    }
-  }
-  if (!truthy(subject)) return new_iterator(interpreter, {});
-  if (arguments.positional.empty()) raise("FilterArgumentError", "map requires a filter argument");
-  const Text name = interpreter.text_of(arguments.positional[0]);
-  for (const Value& item : interpreter.items_of(subject)) {
-    Arguments rest;
-    rest.positional.assign(arguments.positional.begin() + 1, arguments.positional.end());
-    rest.keyword = arguments.keyword;
-    mapped.push_back(interpreter.apply_filter(name.view(), item, rest));
-  }
-  return new_iterator(interpreter, std::move(mapped));
+    interpreter.charge(1);
+    return source.as<Sequence>().next(item);
+  };
 }
 
-// select, reject and their forms by attribute: items whose test (or truth, without a test) is
-// `wanted`.
-template <bool wanted, bool by_attribute>
-Value choose(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
-  constexpr size_t kTest = by_attribute ? 1 : 0;
-  std::vector<Value> kept;
-  if (!truthy(subject)) return new_iterator(interpreter, {});
-  if (by_attribute && arguments.positional.empty()) {
+using Change = std::function<Value(Value)>;
+
+// What map does with each item.
+Change prepare_map(Interpreter& interpreter, const Arguments& arguments) {
+  const Value *attribute = nullptr, *otherwise = nullptr;
+  for (const auto& [name, value] : arguments.keyword) {
+    if (name == "attribute") attribute = &value;
+    if (name == "default") otherwise = &value;
+  }
+  if (arguments.positional.empty() && attribute) {
+    for (const auto& [name, value] : arguments.keyword) {
+      if (name == "attribute" || name == "default") continue;
+      raise("FilterArgumentError", "Unexpected keyword argument {}", quoted(name));
+    }
+    return [&interpreter, path = attribute_parts(*attribute),
+            fallback = otherwise ? *otherwise : Value::none()](Value item) {
+      return follow(interpreter, std::move(item), path, &fallback);
+    };
+  }
+  if (arguments.positional.empty()) raise("FilterArgumentError", "map requires a filter argument");
+  Arguments rest;
+  rest.positional.assign(arguments.positional.begin() + 1, arguments.positional.end());
+  rest.keyword = arguments.keyword;
+  return [&interpreter, name = interpreter.text_of(arguments.positional[0]), rest](Value item) {
+    Arguments copy = rest;  // a filter may take them apart
+    return interpreter.apply_filter(name.view(), item, copy);
+  };
+}
+
+Value map(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
+  if (!truthy(subject)) return Value::iterator({});
+  Change change;
+  return Value::lazy({subject}, [&interpreter, arguments, change,
+                                 next = cursor(interpreter, subject)](Value& item) mutable {
+    if (!change) change = prepare_map(interpreter, arguments);
+    if (!next(item)) return false;
+    item = change(std::move(item));
+    return true;
+  });
+}
+
+using Condition = std::function<bool(const Value&)>;
+
+// What select and reject ask of each item: the test by its name, or its truth; of an attribute of
+// it or of itself.
+Condition prepare_select(Interpreter& interpreter, const Arguments& arguments, bool by_attribute) {
+  const auto& positional = arguments.positional;
+  if (by_attribute && positional.empty()) {
     raise("FilterArgumentError", "Missing parameter for attribute name");
   }
   const std::vector<Value> path =
-      by_attribute ? attribute_parts(arguments.positional[0]) : std::vector<Value>();
-  const bool has_test = arguments.positional.size() > kTest;
-  const Text test = has_test ? interpreter.text_of(arguments.positional[kTest]) : Text();
-  for (const Value& item : interpreter.items_of(subject)) {
-    const Value tested = follow(interpreter, item, path);
-    bool holds = false;
-    if (has_test) {
-      Arguments rest;
-      rest.positional.assign(arguments.positional.begin() + kTest + 1, arguments.positional.end());
-      rest.keyword = arguments.keyword;
-      holds = interpreter.apply_test(test.view(), tested, rest);
-    } else {
-      holds = truthy(tested);
-    }
-    if (holds == wanted) kept.push_back(item);
+      by_attribute ? attribute_parts(positional[0]) : std::vector<Value>();
+  const size_t test = by_attribute ? 1 : 0;
+  if (positional.size() <= test) {
+    return
+        [&interpreter, path](const Value& item) { return truthy(follow(interpreter, item, path)); };
   }
-  return new_iterator(interpreter, std::move(kept));
+  Arguments rest;
+  rest.positional.assign(positional.begin() + static_cast<std::ptrdiff_t>(test) + 1,
+                         positional.end());
+  rest.keyword = arguments.keyword;
+  return
+      [&interpreter, path, name = interpreter.text_of(positional[test]), rest](const Value& item) {
+        Arguments copy = rest;
+        return interpreter.apply_test(name.view(), follow(interpreter, item, path), copy);
+      };
+}
+
+// select, reject and their forms by attribute: the items of which the condition is `wanted`.
+template <bool wanted, bool by_attribute>
+Value choose(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
+  if (!truthy(subject)) return Value::iterator({});
+  Condition holds;
+  return Value::lazy({subject}, [&interpreter, arguments, holds,
+                                 next = cursor(interpreter, subject)](Value& item) mutable {
+    if (!holds) holds = prepare_select(interpreter, arguments, by_attribute);
+    while (next(item)) {
+      if (holds(item) == wanted) return true;
+    }
+    return false;
+  });
 }
 
 constexpr Filter kFilters[] = {

@@ -131,6 +131,9 @@ Value format(Interpreter& interpreter, const Value& subject, Arguments& argument
 Value indent(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
   const BoundArguments bound("do_indent", arguments, {"width", "first", "blank"});
   require_defined(subject);
+  if (subject.is(Kind::kList)) {
+    raise("AttributeError", "'list' object has no attribute 'splitlines'");
+  }
   if (!subject.is_string())
     type_error("unsupported operand type(s) for +=: '{}' and 'str'", subject.type_name());
   Text indention;

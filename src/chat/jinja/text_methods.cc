@@ -165,7 +165,7 @@ class TextCall {
     }
     for (rest = strip_left(rest); !rest.empty(); rest = strip_left(rest)) {
       if (limit-- == 0) {
-        parts.push_back(strip_right(rest));
+        parts.push_back(rest);
         break;
       }
       if (limit < 0) limit = -1;
@@ -198,7 +198,7 @@ class TextCall {
     } else {
       for (rest = strip_right(rest); !rest.empty(); rest = strip_right(rest)) {
         if (limit-- == 0) {
-          parts.push_back(strip_left(rest));
+          parts.push_back(rest);
           break;
         }
         size_t begin = rest.size();

@@ -93,6 +93,14 @@ Value Value::sequence(Kind kind, std::vector<Value> items, std::string label) {
   return object(kind, std::move(sequence));
 }
 
+Value Value::lazy(const std::vector<Value>& held, std::function<bool(Value&)> pull) {
+  auto sequence = std::make_shared<Sequence>();
+  for (const Value& value : held) adopt(*sequence, value);
+  sequence->label = "generator";
+  sequence->pull = std::move(pull);
+  return object(Kind::kIterator, std::move(sequence));
+}
+
 Value Value::object(Kind kind, std::shared_ptr<Object> object) {
   switch (kind) {
     case Kind::kList:
@@ -268,6 +276,14 @@ std::string UndefinedObject::message() const {
   if (!has_owner) return quoted(name) + " is undefined";
   if (!name_is_text) return owner + " has no element " + name;
   return quoted(owner) + " has no attribute " + quoted(name);
+}
+
+bool Sequence::next(Value& item) {
+  if (position < items.size()) {
+    item = items[position++];
+    return true;
+  }
+  return pull && pull(item);
 }
 
 const Dict::Member* Dict::find_text(std::string_view key) const {

@@ -81,6 +81,8 @@ class Value {
   static Value iterator(std::vector<Value> items, std::string label = "generator") {
     return sequence(Kind::kIterator, std::move(items), std::move(label));
   }
+  // An iterator over what `pull` gives; `held` are the values it works on, which bound its depth.
+  static Value lazy(const std::vector<Value>& held, std::function<bool(Value&)> pull);
   static Value object(Kind kind, std::shared_ptr<Object> object);
   // The whole tree is marked as data.
   static Value from_json(const Json& json);
@@ -144,8 +146,13 @@ struct UndefinedObject : Object {
 // Lists, tuples, views, ranges, iterators.
 struct Sequence : Object {
   std::vector<Value> items;
-  size_t position = 0;  // kIterator: items before it have been read
-  std::string label;    // kView, kRange, kIterator: what Python would print
+  std::string label;  // kView, kRange, kIterator: what Python would print
+
+  // kIterator: the items come from `items`, then from `pull`, which fails where a generator's body
+  // would: when an item is asked for, not when the generator is made.
+  size_t position = 0;  // items before it have been read
+  std::function<bool(Value&)> pull;
+  bool next(Value& item);  // false at the end
 };
 
 struct Dict : Object {
