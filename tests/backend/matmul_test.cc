@@ -1,0 +1,255 @@
+// Packed products of every format on every instruction set of this machine, against a product in
+// double precision of what the codec decodes, within bounds computed from the arithmetic
+// (product.h).
+#include "backend/cpu/matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+
+#include "backend/cpu/detect.h"
+#include "backend/matmul_matrices.h"
+#include "codec/codec.h"
+
+namespace sluice::test {
+namespace {
+
+using cpu::InstructionSet;
+using ops::ActivationMode;
+
+constexpr double kEpsilon = 0x1p-24;
+
+struct Rows {
+  int64_t rows = 0, columns = 0;
+  std::vector<float> values;
+
+  const float* row(int64_t r) const { return values.data() + r * columns; }
+};
+
+// Normal values; every seventh row with outliers 1000 times as large, every eleventh with very
+// small values and zeros, so that scales of all sizes occur.
+Rows random_rows(int64_t rows, int64_t columns, uint64_t seed) {
+  Rows out{rows, columns, std::vector<float>(static_cast<size_t>(rows * columns))};
+  Random random(seed);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t k = 0; k < columns; ++k) {
+      float value = random.normal();
+      if (r % 7 == 3 && random.next() % 97 == 0) value *= 1000;
+      if (r % 11 == 5) value = random.next() % 3 == 0 ? 0.0f : value * 0x1p-140f;
+      if (r % 11 == 9 && k >= 40) value = 0;
+      out.values[static_cast<size_t>(r * columns + k)] = value;
+    }
+  }
+  return out;
+}
+
+// out [rows, N], filled with NaN before, so that an unwritten place shows.
+std::vector<float> product(const Rows& x, const ops::Matrix& weight, ThreadPool& pool,
+                           int64_t answer_rows = -1) {
+  std::vector<std::byte> scratch(cpu::matmul_scratch_bytes(x.rows, x.columns));
+  std::vector<float> out(static_cast<size_t>(x.rows * weight.rows()), std::nanf(""));
+  const cpu::DenseProduct products[] = {{&weight, out.data(), weight.rows()}};
+  cpu::matmul(x.values.data(), x.rows, x.columns, x.columns, answer_rows < 0 ? x.rows : answer_rows,
+              products, scratch, pool);
+  return out;
+}
+
+std::unique_ptr<ops::Matrix> pack(const EncodedMatrix& matrix, InstructionSet set,
+                                  ActivationMode mode, ThreadPool& pool) {
+  auto packed = cpu::pack_matrix(matrix, set, mode, pool);
+  EXPECT_TRUE(packed.ok());
+  return std::move(packed).value();
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+bool is_float_form(const MatrixForm& form, int64_t columns) {
+  switch (form.format) {
+    case Format::kF32:
+    case Format::kF16:
+    case Format::kBF16:
+    case Format::kFp8Block:
+    case Format::kFp8Channel:
+    case Format::kFp8Tensor:
+    case Format::kMxfp8:
+      return true;
+    default:
+      // No layout for such a group: kept as floats (one group is a scale per row, and that has
+      // one).
+      return form.name == "int4_g24" && columns > 24;
+  }
+}
+
+// The most that rounding the activations may move each of them, by place.
+std::vector<double> activation_steps(const Rows& x, int64_t row, bool is_float,
+                                     ActivationMode mode) {
+  std::vector<double> steps(static_cast<size_t>(x.columns), 0.0);
+  if (is_float) return steps;
+  const int64_t width = mode == ActivationMode::kDigit ? 32 : 256;
+  const double levels = mode == ActivationMode::kDigit ? 127 : 16319;
+  for (int64_t first = 0; first < x.columns; first += width) {
+    const int64_t last = std::min(first + width, x.columns);
+    double largest = 0;
+    for (int64_t k = first; k < last; ++k)
+      largest = std::max(largest, std::abs(double{x.row(row)[k]}));
+    // Half a step, and the rounding of x / scale itself.
+    for (int64_t k = first; k < last; ++k) steps[static_cast<size_t>(k)] = largest / levels * 0.51;
+  }
+  return steps;
+}
+
+// Compares all outputs with the product in double precision. The bound of each: what rounding the
+// activations can do, plus the roundings of F32 sums over terms that are at most the row's largest
+// weight (and its minimum's share, which is of that size) times |x|.
+void expect_close(const Rows& x, const std::vector<float>& weights, int64_t n, bool is_float,
+                  ActivationMode mode, const std::vector<float>& out) {
+  double worst = 0;
+  for (int64_t row = 0; row < x.rows; ++row) {
+    const std::vector<double> steps = activation_steps(x, row, is_float, mode);
+    for (int64_t o = 0; o < n; ++o) {
+      const float* w = weights.data() + o * x.columns;
+      double sum = 0, bound = 0, largest = 0, inputs = 0;
+      for (int64_t k = 0; k < x.columns; ++k) {
+        const double weight = w[k], input = x.row(row)[k];
+        sum += weight * input;
+        bound += std::abs(weight) * steps[static_cast<size_t>(k)];
+        largest = std::max(largest, std::abs(weight));
+        inputs += std::abs(input);
+      }
+      const double terms = static_cast<double>(is_float ? x.columns / 2 : x.columns / 16) + 24;
+      bound += 2 * largest * inputs * kEpsilon * std::sqrt(terms) * 4 +
+               0x1p-140 * static_cast<double>(x.columns);
+      const double error = std::abs(sum - double{out[static_cast<size_t>(row * n + o)]});
+      worst = std::max(worst, std::isnan(error) ? 1e9 : error / bound);
+    }
+  }
+  EXPECT_LE(worst, 1.0);
+}
+
+class Matmul : public testing::TestWithParam<std::tuple<InstructionSet, ActivationMode, size_t>> {
+ protected:
+  void SetUp() override {
+    const auto sets = cpu::supported_instruction_sets();
+    if (std::find(sets.begin(), sets.end(), set()) == sets.end()) {
+      GTEST_SKIP() << cpu::instruction_set_name(set()) << " is not supported by this machine";
+    }
+  }
+
+  static InstructionSet set() { return std::get<0>(GetParam()); }
+  static ActivationMode mode() { return std::get<1>(GetParam()); }
+  static const MatrixForm& form() { return all_forms()[std::get<2>(GetParam())]; }
+
+  // About `wanted` columns of a legal number.
+  static int64_t columns_near(int64_t wanted) {
+    return (wanted + form().column_step - 1) / form().column_step * form().column_step;
+  }
+
+  void check_values(int64_t rows, int64_t n, int64_t columns) {
+    SCOPED_TRACE(testing::Message() << "M " << rows << " N " << n << " K " << columns);
+    const RandomMatrix matrix(form(), n, columns, static_cast<uint64_t>(n + columns));
+    ASSERT_TRUE(codec::check_matrix(matrix.encoded(), form().name).ok())
+        << codec::check_matrix(matrix.encoded(), form().name).error().message();
+    const auto packed = pack(matrix.encoded(), set(), mode(), pool_);
+    const Rows x = random_rows(rows, columns, 7);
+    expect_close(x, matrix.decoded(), n, is_float_form(form(), columns), mode(),
+                 product(x, *packed, pool_));
+  }
+
+  ThreadPool pool_{2};
+};
+
+TEST_P(Matmul, ValuesWithinTheComputedBound) {
+  check_values(19, 33, columns_near(600));
+  check_values(3, 16, columns_near(256));
+  check_values(1, 17, columns_near(1024));
+}
+
+TEST_P(Matmul, ColumnTails) {
+  std::vector<int64_t> tried;
+  for (const int64_t wanted :
+       {1, 2, 3, 15, 16, 17, 31, 32, 33, 48, 63, 64, 96, 127, 128, 129, 160, 255, 257, 288, 320}) {
+    const int64_t columns = columns_near(wanted);
+    if (columns > 600 || (!tried.empty() && tried.back() == columns)) continue;
+    tried.push_back(columns);
+    check_values(2, 5, columns);
+    check_values(3, 5, columns);
+  }
+}
+
+TEST_P(Matmul, RowTailsAreThePrefix) {
+  const int64_t columns = columns_near(288);
+  const RandomMatrix matrix(form(), 257, columns, 3);
+  const Rows x = random_rows(3, columns, 5);
+  const auto packed = pack(matrix.encoded(), set(), mode(), pool_);
+  const std::vector<float> whole = product(x, *packed, pool_);
+  for (int64_t n = 1; n <= 33; ++n) {
+    const auto part = pack(matrix.first_rows(n), set(), mode(), pool_);
+    const std::vector<float> out = product(x, *part, pool_);
+    for (int64_t row = 0; row < x.rows; ++row) {
+      ASSERT_TRUE(same_bits({out.data() + row * n, static_cast<size_t>(n)},
+                            {whole.data() + row * 257, static_cast<size_t>(n)}))
+          << "N " << n;
+    }
+  }
+}
+
+TEST_P(Matmul, ARowDoesNotDependOnItsCompany) {
+  const int64_t columns = columns_near(520), n = 35;
+  const RandomMatrix matrix(form(), n, columns, 11);
+  const Rows x = random_rows(65, columns, 13);
+  const auto packed = pack(matrix.encoded(), set(), mode(), pool_);
+  const std::vector<float> whole = product(x, *packed, pool_);
+  for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 31, 33, 64}) {
+    Rows part = x;
+    part.rows = rows;
+    const std::vector<float> out = product(part, *packed, pool_, rows / 2);
+    ASSERT_TRUE(same_bits(out, {whole.data(), out.size()})) << "M " << rows;
+  }
+  Rows reversed = x;
+  for (int64_t r = 0; r < x.rows; ++r)
+    std::copy_n(x.row(64 - r), columns, reversed.values.data() + r * columns);
+  const std::vector<float> out = product(reversed, *packed, pool_);
+  for (int64_t r = 0; r < x.rows; ++r) {
+    ASSERT_TRUE(same_bits({out.data() + r * n, static_cast<size_t>(n)},
+                          {whole.data() + (64 - r) * n, static_cast<size_t>(n)}))
+        << "row " << r;
+  }
+  for (const int threads : {1, 3, 4}) {
+    ThreadPool pool(threads);
+    const auto other = pack(matrix.encoded(), set(), mode(), pool);
+    Rows some = x;
+    some.rows = 18;
+    const std::vector<float> result = product(some, *other, pool);
+    ASSERT_TRUE(same_bits(result, {whole.data(), result.size()})) << threads << " threads";
+  }
+}
+
+std::string name_of(const testing::TestParamInfo<Matmul::ParamType>& info) {
+  static constexpr const char* kModes[] = {"wide", "digit", "published"};
+  return std::string(cpu::instruction_set_name(std::get<0>(info.param))) + "_" +
+         kModes[static_cast<size_t>(std::get<1>(info.param))] + "_" +
+         all_forms()[std::get<2>(info.param)].name;
+}
+
+std::vector<size_t> form_indices() {
+  std::vector<size_t> indices(all_forms().size());
+  std::iota(indices.begin(), indices.end(), size_t{0});
+  return indices;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sets, Matmul,
+    testing::Combine(testing::Values(InstructionSet::kPortable, InstructionSet::kAvx2,
+                                     InstructionSet::kAvx512, InstructionSet::kAvx512Vnni),
+                     testing::Values(ActivationMode::kWide, ActivationMode::kDigit),
+                     testing::ValuesIn(form_indices())),
+    name_of);
+
+}  // namespace
+}  // namespace sluice::test
