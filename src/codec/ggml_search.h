@@ -6,7 +6,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <span>
 
@@ -16,20 +15,6 @@ namespace sluice::codec {
 
 // Below this magnitude a block counts as zero.
 inline constexpr float kGroupEpsilon = 1e-15f;
-
-// Nearest integer, ties to even. The addition lets the F32 unit round, as the reference does; its
-// result is undefined beyond 2^22, so larger values are cut to it first.
-inline int round_to_int(float value) {
-  constexpr float kLimit = 4194303.0f, kShift = 12582912.0f;  // 2^22 - 1; 1.5 * 2^23
-  const float limited = value < -kLimit ? -kLimit : value < kLimit ? value : kLimit;
-  return static_cast<int>(std::bit_cast<uint32_t>(limited + kShift) -
-                          std::bit_cast<uint32_t>(kShift));
-}
-
-inline int round_to_int(float value, int least, int most) {
-  const int rounded = round_to_int(value);
-  return rounded < least ? least : rounded > most ? most : rounded;
-}
 
 // 6.1, "AFF": scale and minimum for codes 0 .. most. Tries steps + 1 ranges around the plain one.
 struct AffineSearch {

@@ -20,4 +20,17 @@ void decode_mxfp4_rows(const EncodedMatrix& matrix, int64_t first, int64_t count
 void decode_mxfp8_rows(const EncodedMatrix& matrix, int64_t first, int64_t count,
                        const std::array<float, 256>& values, float* out);
 
+// How the exponent of a group follows from its largest magnitude (spec/quantization-algorithms.md
+// section 4).
+enum class MxRule : uint8_t {
+  kOcp,                // floor(log2 amax) - emax; ggml does the same
+  kCompressedTensors,  // the same after a quarter of a binade is added, so mantissas from 1.75 on
+                       // go up
+  kModelOpt,           // ceil(log2(amax / largest element)): nothing saturates
+};
+
+// E8M0 code for a group with that largest magnitude (finite, not negative); 0 for a group of zeros.
+// `four_bits`: E2M1 elements, else E4M3.
+uint8_t mx_scale_code(float amax, bool four_bits, MxRule rule);
+
 }  // namespace sluice::codec
