@@ -1,5 +1,6 @@
 #include "backend/registry.h"
 
+#include "backend/cpu/cpu_backend.h"
 #include "backend/ref/ref_backend.h"
 #include "base/threads.h"
 
@@ -22,6 +23,9 @@ Result<std::unique_ptr<ops::Backend>> create(const BackendOptions& options) {
   }
   const int threads = options.threads == 0 ? usable_cores() : options.threads;
   if (options.name == "ref") return create_ref(options, threads);
+  if (options.name == "cpu") {
+    return cpu::create_cpu_backend({.threads = threads, .activations = options.activations});
+  }
 
   std::string built;
   for (const std::string& name : built_backends()) built += (built.empty() ? "" : ", ") + name;
@@ -29,6 +33,6 @@ Result<std::unique_ptr<ops::Backend>> create(const BackendOptions& options) {
                      "Built: " + built);
 }
 
-std::vector<std::string> built_backends() { return {"ref"}; }
+std::vector<std::string> built_backends() { return {"ref", "cpu"}; }
 
 }  // namespace sluice::backend

@@ -28,9 +28,10 @@ namespace sluice::cpu {
 
 struct CpuOptions {
   int threads = 1;
-  std::optional<ops::ActivationMode> activations;  // nothing: the level's default
-  std::optional<InstructionSet>
-      instruction_set;  // nothing: SLUICE_CPU or the best; must be supported
+  // Nothing: the level's default.
+  std::optional<ops::ActivationMode> activations = {};
+  // Must be supported. Nothing: SLUICE_CPU, or else the best.
+  std::optional<InstructionSet> instruction_set = {};
 };
 
 // Errors: a wrong SLUICE_CPU, or no room for the fixed scratch memory.
@@ -75,9 +76,10 @@ class CpuBackend final : public ops::Backend {
   void copy_page(ops::KvCache& cache, int32_t from, int32_t to) override;
 
  private:
-  struct HeadTask;      // attention_input: what all its items share
-  struct AttentionRun;  // attention.cc
-  struct DeltaRun;      // gdn.cc
+  // What all items of an operation share; attention.cc and gdn.cc.
+  struct HeadTask;
+  struct AttentionRun;
+  struct DeltaRun;
 
   static Rows rows_of(const ops::View& view) {
     return view.empty() ? Rows{} : Rows{address(view), view.rows, view.columns, view.stride};
@@ -85,7 +87,6 @@ class CpuBackend final : public ops::Backend {
   float* attention_scratch(int member) const;
   float* gdn_scratch(int member) const;
   void ensure_matmul_scratch(int64_t rows, int64_t columns);
-  void commit_slot_layer(SlotStates& slots, const LayerState& layer, int64_t commit);
 
   void do_upload(const ops::View& to, std::span<const float> values) override;
   void do_download(const ops::View& from, std::span<float> values) override;

@@ -171,12 +171,9 @@ struct CpuBackend::DeltaRun {
     copy_rows(scratch.padded_state, kStateColumns, width, spec().key_dim, state, width);
   }
 
-  // 32 values of a row, from a row that may end before them.
-  const float* padded_values(const float* values, int64_t width, int64_t row,
-                             const GdnScratch& scratch) const {
-    if (width == kStateColumns) return values;
-    float* const to = scratch.padded_values + row * kStateColumns;
-    copy_padded(values, 0, width, 1, to, kStateColumns, kStateColumns);
+  // A narrow row as 32 columns.
+  static float* pad(const float* from, int64_t width, float* to) {
+    copy_padded(from, 0, width, 1, to, 0, kStateColumns);
     return to;
   }
 
@@ -186,37 +183,47 @@ struct CpuBackend::DeltaRun {
                   int64_t head, int64_t block, const GdnScratch& scratch) const {
     const ops::RecurrentSpec& s = spec();
     const int64_t width = slots.block_width(block), dim = s.key_dim;
+    const bool padded = width != kStateColumns;
     const int64_t key_at = slots.key_head_of(head) * dim;
     const int64_t value_at = head * s.value_dim + block * kStateColumns;
-    std::array<DeltaRow, 2 * kMaxPendingRows> list;
+    const auto changes = [&](int64_t r) { return state.changes + r * s.value_width() + value_at; };
+    std::array<DeltaRow, kMaxPendingRows> pending, fresh;
     for (int64_t r = 0; r < commit; ++r) {
-      DeltaRow& row = list[static_cast<size_t>(r)];
+      DeltaRow& row = pending[static_cast<size_t>(r)];
       row.key = state.keys + r * s.key_width() + key_at;
-      row.value = padded_values(state.values + r * s.value_width() + value_at, width, r, scratch);
+      row.change =
+          padded ? pad(changes(r), width, scratch.padded_changes + r * kStateColumns) : changes(r);
       row.decay = state.decays[r * s.value_heads + head];
-      row.beta = state.betas[r * s.value_heads + head];
     }
     std::array<float, kMaxPendingRows> decays;
     for (int64_t r = 0; r < rows; ++r) decays[static_cast<size_t>(r)] = g.row(first_row + r)[head];
     row_kernels.exponential(decays.data(), decays.data(), rows);
     for (int64_t r = 0; r < rows; ++r) {
-      DeltaRow& row = list[static_cast<size_t>(commit + r)];
+      const float* const values = value.row(first_row + r) + value_at;
+      DeltaRow& row = fresh[static_cast<size_t>(r)];
       row.key = key.row(first_row + r) + key_at;
       row.query = query.row(first_row + r) + key_at;
-      row.value = padded_values(value.row(first_row + r) + value_at, width, commit + r, scratch);
       row.decay = decays[static_cast<size_t>(r)];
       row.beta = beta.row(first_row + r)[head];
-      row.out = width == kStateColumns ? out.row(first_row + r) + value_at
-                                       : scratch.padded_out + r * kStateColumns;
+      if (padded) {
+        row.value = pad(values, width, scratch.padded_values + r * kStateColumns);
+        row.change = scratch.padded_changes + r * kStateColumns;
+        row.out = scratch.padded_out + r * kStateColumns;
+      } else {
+        row.value = values;
+        row.change = changes(r);
+        row.out = out.row(first_row + r) + value_at;
+      }
     }
     float* const at = slots.block(state, head, block);
     float* const work = padded_state(at, width, scratch);
-    kernels.apply_rows(list.data(), commit + rows, commit, dim, work, scratch.state_copy,
+    kernels.apply_rows(pending.data(), commit, fresh.data(), rows, dim, work, scratch.state_copy,
                        at + width * dim);
-    if (width == kStateColumns) return;
+    if (!padded) return;
     finish_state(at, width, scratch);
     for (int64_t r = 0; r < rows; ++r) {
-      std::copy_n(scratch.padded_out + r * kStateColumns, width, out.row(first_row + r) + value_at);
+      std::copy_n(fresh[static_cast<size_t>(r)].change, width, changes(r));
+      std::copy_n(fresh[static_cast<size_t>(r)].out, width, out.row(first_row + r) + value_at);
     }
   }
 
@@ -271,15 +278,13 @@ struct CpuBackend::DeltaRun {
               out.stride);
   }
 
-  // Keeps an answer segment's rows for the next step.
+  // Keeps what the next step needs of an answer segment's rows; sequential() has kept the changes.
   void stash(const ops::Segment& segment) const {
     const LayerState state = slots.layer(segment.slot, layer);
     const int64_t heads = spec().value_heads;
     for (int64_t r = 0; r < segment.row_count; ++r) {
       const int64_t row = segment.first_row + r;
       std::copy_n(key.row(row), key.columns, state.keys + r * key.columns);
-      std::copy_n(value.row(row), value.columns, state.values + r * value.columns);
-      std::copy_n(beta.row(row), heads, state.betas + r * heads);
       row_kernels.exponential(g.row(row), state.decays + r * heads, heads);
     }
   }
@@ -314,7 +319,7 @@ void CpuBackend::do_gdn_delta(const ops::GdnDeltaArgs& args) {
                    segment.row_count, item / blocks % heads, item % blocks,
                    GdnScratch(gdn_scratch(member)));
   });
-  // Afterwards, because every item reads the pending rows that this replaces.
+  // Afterwards, because heads share the pending keys that this replaces.
   static_items(pool_, answers, answers < 4,
                [&](int64_t item, int) { run.stash(segments[static_cast<size_t>(item)]); });
 

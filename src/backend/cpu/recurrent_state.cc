@@ -63,9 +63,8 @@ LayerState SlotStates::layer(int64_t slot, int64_t layer) const {
   out.states = take(s.value_heads * s.key_dim * s.value_dim);
   out.columns = take((s.conv_kernel - 1) * s.conv_channels());
   out.keys = take(s.pending_rows * s.key_width());
-  out.values = take(s.pending_rows * s.value_width());
+  out.changes = take(s.pending_rows * s.value_width());
   out.decays = take(s.pending_rows * s.value_heads);
-  out.betas = take(s.pending_rows * s.value_heads);
   out.raw = take(s.pending_rows * s.conv_channels());
   out.conv_pending = pending_.data() + 2 * place;
   out.delta_pending = out.conv_pending + 1;

@@ -1,8 +1,8 @@
 // What GDN layers keep per slot on the CPU: states in column blocks, convolution columns, and the
 // pending rows of the deferred commit (design.md section 3).
 //
-// One block of memory, [slot][layer]{S, columns, pending keys, values, decays, betas, raw inputs},
-// exactly RecurrentSpec::state_bytes() + pending_bytes() a slot.
+// One block of memory, [slot][layer]{S, columns, pending keys, changes, decays, raw inputs},
+// within RecurrentSpec::state_bytes() + pending_bytes() a slot (beta need not be kept).
 #pragma once
 
 #include <cstdint>
@@ -28,11 +28,10 @@ struct LayerState {
   float* states = nullptr;   // [value_heads] of column blocks, see block()
   float* columns = nullptr;  // [conv_kernel - 1, channels], oldest first
   // [pending_rows, ...]:
-  float* keys = nullptr;    // key_width, normalized
-  float* values = nullptr;  // value_width
-  float* decays = nullptr;  // value_heads: e^g, as the kernels computed it
-  float* betas = nullptr;   // value_heads
-  float* raw = nullptr;     // channels
+  float* keys = nullptr;     // key_width, normalized
+  float* changes = nullptr;  // value_width: d of the delta rule, see vector/gdn_kernels.h
+  float* decays = nullptr;   // value_heads: e^g, as the kernels computed it
+  float* raw = nullptr;      // channels
   int32_t* conv_pending = nullptr;
   int32_t* delta_pending = nullptr;
 };

@@ -17,10 +17,12 @@ namespace {
 
 constexpr int64_t kChunk = 64;
 
-// Two vectors of columns; even and odd keys are summed apart, which halves the chain of dependent
-// products, and joined as even + odd.
+// Sums over the keys of two vectors of columns. Even and odd keys are summed apart, which halves
+// the chain of dependent products, and joined as even + odd.
 struct Sums {
   Vec even[2], odd[2];
+
+  HWY_INLINE Vec joined(int v) const { return hn::Add(even[v], odd[v]); }
 };
 
 HWY_INLINE Sums zero_sums() {
@@ -28,115 +30,158 @@ HWY_INLINE Sums zero_sums() {
   return {{zero, zero}, {zero, zero}};
 }
 
-// One sweep over the keys of a block: finishes row r (rank-one update with d, output) and starts
-// the prediction of row r + 1. kUpdate is false only before the first row.
-struct Sweep {
-  const float* from;
-  float* to;
-  int64_t key_dim;
-  const float *key, *query, *next_key;
-  Vec decay, next_decay;
-  Vec d[2];
+// Asks for the next block, a few lines for every two keys, spread over all sweeps over this block:
+// otherwise the memory would rest while a block is worked on in cache. Towards the second level,
+// since the first holds this block and its copy.
+class Fetch {
+ public:
+  HWY_INLINE Fetch(const float* next, int64_t key_dim, int64_t sweeps)
+      : at_(next),
+        end_(next == nullptr ? nullptr : next + key_dim * kStateColumns),
+        lines_(sweeps >= 4 ? 1 : 4 / static_cast<int>(sweeps)) {}
+
+  HWY_INLINE void some() {
+    if (at_ == end_) return;
+    for (int line = 0; line < lines_ && at_ != end_; ++line, at_ += kLineFloats) {
+      __builtin_prefetch(at_, 0, 2);
+    }
+  }
+
+ private:
+  static constexpr int64_t kLineFloats = 16;
+  const float* at_;
+  const float* end_;
+  int lines_;
 };
 
-template <bool kUpdate, bool kOut, bool kNext, bool kStore>
-HWY_INLINE void sweep_key(const Sweep& s, int64_t i, Vec out[2], Vec prediction[2]) {
-  const F32 d;
-  const int64_t n = lanes();
-#pragma GCC unroll 2
-  for (int v = 0; v < 2; ++v) {
-    Vec state = hn::LoadU(d, s.from + i * kStateColumns + v * n);
-    if constexpr (kUpdate) {
-      state = hn::MulAdd(hn::Set(d, s.key[i]), s.d[v], hn::Mul(s.decay, state));
-    }
-    if constexpr (kStore) hn::StoreU(state, d, s.to + i * kStateColumns + v * n);
-    if constexpr (kOut) out[v] = hn::MulAdd(hn::Set(d, s.query[i]), state, out[v]);
-    if constexpr (kNext) {
-      prediction[v] =
-          hn::MulAdd(hn::Set(d, s.next_key[i]), hn::Mul(s.next_decay, state), prediction[v]);
-    }
-  }
+// e^g S + k d^T, for two vectors of columns of one key.
+HWY_INLINE void update(Vec state[2], Vec decay, float key, const Vec change[2]) {
+  const Vec k = hn::Set(F32(), key);
+  state[0] = hn::MulAdd(k, change[0], hn::Mul(decay, state[0]));
+  state[1] = hn::MulAdd(k, change[1], hn::Mul(decay, state[1]));
 }
 
-template <bool kUpdate, bool kOut, bool kNext, bool kStore>
-HWY_INLINE void sweep(const Sweep& s, const float* next, Vec out[2], Vec prediction[2]) {
-  Sums o = zero_sums(), p = zero_sums();
+HWY_INLINE void accumulate(Vec sum[2], float factor, const Vec state[2]) {
+  const Vec f = hn::Set(F32(), factor);
+  sum[0] = hn::MulAdd(f, state[0], sum[0]);
+  sum[1] = hn::MulAdd(f, state[1], sum[1]);
+}
+
+HWY_INLINE void load_two(const float* from, Vec to[2]) {
+  to[0] = hn::LoadU(F32(), from);
+  to[1] = hn::LoadU(F32(), from + lanes());
+}
+
+HWY_INLINE void store_two(const Vec from[2], float* to) {
+  hn::StoreU(from[0], F32(), to);
+  hn::StoreU(from[1], F32(), to + lanes());
+}
+
+// Adds kRows pending rows to the state in one pass, which also sums S^T key for the first new row.
+template <int kRows, bool kPredict>
+HWY_INLINE void commit_pass(const DeltaRow* pending, int64_t column, int64_t key_dim, float* state,
+                            const float* key, Fetch& fetch, Sums& prediction) {
+  const F32 d;
+  Vec decay[kRows + 1], change[kRows + 1][2];
+  for (int r = 0; r < kRows; ++r) {
+    decay[r] = hn::Set(d, pending[r].decay);
+    load_two(pending[r].change + column, change[r]);
+  }
+  const auto one = [&](int64_t i, Vec sum[2]) HWY_ATTR {
+    Vec s[2];
+    float* const at = state + i * kStateColumns + column;
+    load_two(at, s);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) update(s, decay[r], pending[r].key[i], change[r]);
+    if constexpr (kRows > 0) store_two(s, at);
+    if constexpr (kPredict) accumulate(sum, key[i], s);
+  };
   int64_t i = 0;
-  for (; i + 2 <= s.key_dim; i += 2) {
-    if (next != nullptr) {
-      // Towards the second level: the first holds this block and its copy.
-      for (int64_t line = 0; line < 2 * kStateColumns; line += 16) {
-        __builtin_prefetch(next + i * kStateColumns + line, 0, 2);
-      }
-    }
-    sweep_key<kUpdate, kOut, kNext, kStore>(s, i, o.even, p.even);
-    sweep_key<kUpdate, kOut, kNext, kStore>(s, i + 1, o.odd, p.odd);
+  for (; i + 2 <= key_dim; i += 2) {
+    fetch.some();
+    one(i, prediction.even);
+    one(i + 1, prediction.odd);
   }
-  if (i < s.key_dim) sweep_key<kUpdate, kOut, kNext, kStore>(s, i, o.even, p.even);
-  for (int v = 0; v < 2; ++v) {
-    if constexpr (kOut) out[v] = hn::Add(o.even[v], o.odd[v]);
-    if constexpr (kNext) prediction[v] = hn::Add(p.even[v], p.odd[v]);
-  }
+  if (i < key_dim) one(i, prediction.even);
 }
 
-template <bool kOut, bool kNext, bool kStore>
-HWY_INLINE void finish_row(Sweep& s, const DeltaRow& row, const DeltaRow* after, int64_t column,
-                           const float* next, Vec prediction[2]) {
+// Computes a new row from its prediction; with kNext also stores the state after it and sums the
+// prediction of the row that follows.
+template <bool kNext>
+HWY_INLINE void row_pass(const DeltaRow& row, const DeltaRow* after, int64_t column,
+                         int64_t key_dim, const float* from, float* to, Fetch& fetch,
+                         Sums& prediction) {
   const F32 d;
   const int64_t n = lanes();
-  Vec out[2];
+  const Vec decay = hn::Set(d, row.decay);
+  Vec change[2];
   for (int v = 0; v < 2; ++v) {
     const Vec value = hn::LoadU(d, row.value + column + v * n);
-    s.d[v] = hn::Mul(hn::Set(d, row.beta), hn::Sub(value, prediction[v]));
+    const Vec error = hn::NegMulAdd(decay, prediction.joined(v), value);
+    change[v] = hn::Mul(hn::Set(d, row.beta), error);
   }
-  s.key = row.key;
-  s.query = row.query;
-  s.decay = hn::Set(d, row.decay);
-  if constexpr (kNext) {
-    s.next_key = after->key;
-    s.next_decay = hn::Set(d, after->decay);
-  }
+  store_two(change, row.change + column);
+  Sums out = zero_sums();
+  prediction = zero_sums();
+  const auto one = [&](int64_t i, Vec sum[2], Vec predicted[2]) HWY_ATTR {
+    Vec s[2];
+    load_two(from + i * kStateColumns + column, s);
+    update(s, decay, row.key[i], change);
+    accumulate(sum, row.query[i], s);
+    if constexpr (kNext) {
+      store_two(s, to + i * kStateColumns + column);
+      accumulate(predicted, after->key[i], s);
+    }
+  };
+  static_cast<void>(to);
   static_cast<void>(after);
-  sweep<true, kOut, kNext, kStore>(s, next, out, prediction);
-  if constexpr (kOut) {
-    for (int v = 0; v < 2; ++v) hn::StoreU(out[v], d, row.out + column + v * n);
+  int64_t i = 0;
+  for (; i + 2 <= key_dim; i += 2) {
+    fetch.some();
+    one(i, out.even, prediction.even);
+    one(i + 1, out.odd, prediction.odd);
+  }
+  if (i < key_dim) one(i, out.even, prediction.even);
+  for (int v = 0; v < 2; ++v) hn::StoreU(out.joined(v), d, row.out + column + v * n);
+}
+
+template <bool kPredict>
+HWY_INLINE void commit_rows(const DeltaRow* pending, int64_t count, int64_t column, int64_t key_dim,
+                            float* state, const float* key, Fetch& fetch, Sums& prediction) {
+  for (; count > 4; pending += 4, count -= 4) {
+    commit_pass<4, false>(pending, column, key_dim, state, nullptr, fetch, prediction);
+  }
+  switch (count) {
+    case 0:
+      return commit_pass<0, kPredict>(pending, column, key_dim, state, key, fetch, prediction);
+    case 1:
+      return commit_pass<1, kPredict>(pending, column, key_dim, state, key, fetch, prediction);
+    case 2:
+      return commit_pass<2, kPredict>(pending, column, key_dim, state, key, fetch, prediction);
+    case 3:
+      return commit_pass<3, kPredict>(pending, column, key_dim, state, key, fetch, prediction);
+    default:
+      return commit_pass<4, kPredict>(pending, column, key_dim, state, key, fetch, prediction);
   }
 }
 
-void apply_rows(const DeltaRow* rows, int64_t count, int64_t committed, int64_t key_dim,
-                float* state, float* scratch, const float* next) {
-  if (count == 0) return;
-  const int64_t n = lanes();
-  for (int64_t column = 0; column < kStateColumns; column += 2 * n) {
-    const F32 d;
-    Sweep s;
-    s.from = state + column;
-    s.to = nullptr;
-    s.key_dim = key_dim;
-    s.next_key = rows[0].key;
-    s.next_decay = hn::Set(d, rows[0].decay);
-    Vec prediction[2];
-    sweep<false, false, true, false>(s, nullptr, nullptr, prediction);
-    for (int64_t r = 0; r < count; ++r) {
-      const bool last = r + 1 == count;
-      const DeltaRow* after = last ? nullptr : rows + r + 1;
-      // Fetching the next block while this one is worked on in cache keeps the memory busy; once
-      // per block is enough.
-      const float* fetch = r == 0 && column == 0 ? next : nullptr;
-      s.to = (r < committed ? state : scratch) + column;
-      if (rows[r].query == nullptr) {
-        if (last) {
-          finish_row<false, false, true>(s, rows[r], after, column, fetch, prediction);
-        } else {
-          finish_row<false, true, true>(s, rows[r], after, column, fetch, prediction);
-        }
-      } else if (last) {
-        finish_row<true, false, false>(s, rows[r], after, column, fetch, prediction);
-      } else {
-        finish_row<true, true, true>(s, rows[r], after, column, fetch, prediction);
-      }
-      s.from = s.to;
+void apply_rows(const DeltaRow* pending, int64_t committed, const DeltaRow* rows, int64_t count,
+                int64_t key_dim, float* state, float* scratch, const float* next) {
+  const int64_t groups = kStateColumns / (2 * lanes());
+  Fetch fetch(next, key_dim, groups * (1 + count));
+  for (int64_t column = 0; column < kStateColumns; column += 2 * lanes()) {
+    Sums prediction = zero_sums();
+    if (count == 0) {
+      commit_rows<false>(pending, committed, column, key_dim, state, nullptr, fetch, prediction);
+      continue;
     }
+    commit_rows<true>(pending, committed, column, key_dim, state, rows[0].key, fetch, prediction);
+    const float* from = state;
+    for (int64_t r = 0; r + 1 < count; ++r) {
+      row_pass<true>(rows[r], rows + r + 1, column, key_dim, from, scratch, fetch, prediction);
+      from = scratch;
+    }
+    row_pass<false>(rows[count - 1], nullptr, column, key_dim, from, nullptr, fetch, prediction);
   }
 }
 

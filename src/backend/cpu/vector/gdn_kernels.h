@@ -14,11 +14,13 @@ namespace sluice::cpu {
 
 inline constexpr int64_t kStateColumns = 32;
 
-// One row of the sequential rule, seen from one block.
+// One row of the sequential rule, seen from one block. With d = beta (v - e^g S^T k) the rule is
+// S <- e^g S + k d^T, output S^T q.
 struct DeltaRow {
   const float* key = nullptr;    // [key_dim], normalized
-  const float* query = nullptr;  // [key_dim], scaled; null: the row has no output
+  const float* query = nullptr;  // [key_dim], scaled
   const float* value = nullptr;  // [32]
+  float* change = nullptr;       // [32] d: written for a new row, read for a pending one
   float decay = 1.0f;            // e^g
   float beta = 0.0f;
   float* out = nullptr;  // [32]
@@ -39,12 +41,15 @@ struct ChunkShared {
 };
 
 struct GdnKernels {
-  // Applies rows in order. The first `committed` rows change `state` in memory; the others work on
-  // `scratch` [key_dim][32], which is left undefined, and give outputs. Every row does the same
-  // operations in the same order wherever it stands, so that a row applied now or one step later
-  // leaves the same bits. `next` (may be null) is fetched towards the cache meanwhile.
-  void (*apply_rows)(const DeltaRow* rows, int64_t count, int64_t committed, int64_t key_dim,
-                     float* state, float* scratch, const float* next);
+  // Adds `committed` pending rows (key, change, decay) to `state`, in order, then computes `count`
+  // new rows on `scratch` [key_dim][32], which is left undefined: outputs and changes. A pending
+  // row's change is the one that was computed when it was new, so the state gets the same bits as
+  // by decoding one row at a time; keeping it instead of the value makes a commit a sum of rank-one
+  // terms, all in the one pass that reads the state. Changes of new rows may overwrite those of
+  // pending ones. `next` (may be null) is fetched towards the cache meanwhile.
+  void (*apply_rows)(const DeltaRow* pending, int64_t committed, const DeltaRow* rows,
+                     int64_t count, int64_t key_dim, float* state, float* scratch,
+                     const float* next);
   // Fills mixing, attention, decay_in, decay_out from keys, queries, beta and g [rows], g_stride
   // floats apart.
   void (*prepare_chunk)(ChunkShared& chunk, const float* g, int64_t g_stride);
