@@ -14,9 +14,9 @@ namespace sluice::model {
 struct YarnParameters {
   double factor = 1.0;          // > 0
   double original_context = 0;  // original_max_position_embeddings
-  std::optional<double> attention_factor;
+  std::optional<double> attention_factor = {};
   double beta_fast = 32, beta_slow = 1;
-  std::optional<double> mscale, mscale_all_dim;
+  std::optional<double> mscale = {}, mscale_all_dim = {};
   bool truncate = true;  // round the correction range to whole dimensions
 };
 
@@ -24,7 +24,7 @@ struct RotaryParameters {
   double theta = 0;
   int64_t dims = 0;                             // rotated dimensions of a head, even
   std::array<int64_t, 3> sections{11, 11, 10};  // t, h, w pairs; interleaved (architecture.md 4.5)
-  std::optional<YarnParameters> yarn;
+  std::optional<YarnParameters> yarn = {};
 };
 
 // The default table has three float32 roundings (architecture.md 4.5); a table rounded once is off

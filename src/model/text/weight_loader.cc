@@ -87,12 +87,14 @@ Result<std::unique_ptr<ops::DeviceBuffer>> WeightLoader::begin_vectors(Part part
 Status WeightLoader::matrix(const std::string& role, MatrixPointer& out, ops::MatrixUse use) {
   const BoundWeight& weight = find(role);
   SLUICE_ASSIGN(out, backend_.load_matrix(weight.matrix, use));
-  if (use == ops::MatrixUse::kLookup) return {};
+  // A tied embedding comes twice: as a table, which counts and stays in use, and as the head.
+  const bool again = use != use_of(role);
+  if (!again) count(weight);
+  if (again || use == ops::MatrixUse::kLookup) return {};
   // The peak while loading stays within the plan: pages of a file that were repacked are not read
   // again.
   for (const checkpoint::StoredTensor* stored : weight.stored)
     checkpoint_.mapping(*stored).drop(stored->bytes);
-  count(weight);
   return {};
 }
 
