@@ -119,10 +119,10 @@ Value Interpreter::evaluate_concat(const Expr& expr) {
 Value Interpreter::joined_text(const std::vector<Text>& parts) {
   Text joined;
   for (const Text& part : parts) {
-    const bool in_place = joined.grows_in_place(part);
+    const size_t copied = joined.copied_by_plus(part);
+    charge_memory(copied);
+    charge_text(copied);
     joined = joined.plus(part);
-    charge_memory(in_place ? part.size() : joined.size());
-    charge_text(in_place ? part.size() : joined.size());
   }
   return Value::string(std::move(joined));
 }

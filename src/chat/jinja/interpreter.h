@@ -19,8 +19,8 @@ namespace sluice::chat::jinja {
 // Bounds of one rendering. A template that exceeds one gets an error ("Unsupported"), never a hang.
 // The largest templates in use, over 1,000 messages, stay below a hundredth of each.
 struct Limits {
-  uint64_t steps = 10'000'000;                // evaluated nodes, and 256 bytes of text read each
-  uint64_t memory_bytes = uint64_t{1} << 30;  // all that values take, freed or not
+  uint64_t steps = 10'000'000;                  // evaluated nodes, and 256 bytes of text read each
+  uint64_t memory_bytes = uint64_t{256} << 20;  // all that values take, freed or not
   uint64_t output_bytes = uint64_t{64} << 20;
   int depth = 600;  // expressions, statements and macros within each other
 };

@@ -155,7 +155,7 @@ Value add_texts(Interpreter& interpreter, const Value& left, const Value& right)
   const bool markup = left.is_markup() || right.is_markup();
   const Text a = markup && !left.is_markup() ? escape_html(left.text()) : left.text();
   const Text b = markup && !right.is_markup() ? escape_html(right.text()) : right.text();
-  const size_t copied = a.grows_in_place(b) ? b.size() : a.size() + b.size();
+  const size_t copied = a.copied_by_plus(b);
   interpreter.charge_text(copied);
   interpreter.charge_memory(copied);
   return markup ? Value::markup(a.plus(b)) : Value::string(a.plus(b));

@@ -46,11 +46,15 @@ Text Text::slice(std::string_view part) const {
 }
 
 bool Text::grows_in_place(const Text& tail) const {
-  if (empty() || tail.empty()) return true;  // nothing is copied at all
   // Growing a large buffer for the sake of a short slice at its end would copy what nobody asked
   // for.
   return !buffer_->frozen && end_ == buffer_->bytes.size() && size() * 2 >= end_ &&
          buffer_ != tail.buffer_;
+}
+
+size_t Text::copied_by_plus(const Text& tail) const {
+  if (empty() || tail.empty()) return 0;
+  return grows_in_place(tail) ? tail.size() : size() + tail.size();
 }
 
 Text Text::plus(const Text& tail) const {

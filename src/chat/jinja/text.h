@@ -45,10 +45,10 @@ class Text {
   // `part` must be a view into view().
   Text slice(std::string_view part) const;
 
-  // This text followed by `tail`; in place where that disturbs nobody (then only the tail is
-  // copied).
-  bool grows_in_place(const Text& tail) const;
+  // This text followed by `tail`; in place where that disturbs nobody.
   Text plus(const Text& tail) const;
+  // What plus() copies: nothing, the tail, or both.
+  size_t copied_by_plus(const Text& tail) const;
 
   // Calls visit(std::string_view piece, bool data) for each stretch of one origin.
   template <typename Visit>
@@ -65,6 +65,8 @@ class Text {
   }
 
  private:
+  bool grows_in_place(const Text& tail) const;
+
   std::shared_ptr<TextBuffer> buffer_;
   size_t begin_ = 0, end_ = 0;
 };
