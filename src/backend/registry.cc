@@ -1,6 +1,7 @@
 #include "backend/registry.h"
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/detect.h"
 #include "backend/ref/ref_backend.h"
 #include "base/threads.h"
 
@@ -34,5 +35,13 @@ Result<std::unique_ptr<ops::Backend>> create(const BackendOptions& options) {
 }
 
 std::vector<std::string> built_backends() { return {"ref", "cpu"}; }
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const cpu::InstructionSet set : cpu::supported_instruction_sets()) {
+    names.emplace_back(cpu::instruction_set_name(set));
+  }
+  return names;
+}
 
 }  // namespace sluice::backend

@@ -6,6 +6,8 @@
 #include <functional>
 #include <random>
 
+#include "chat/thinking.h"
+
 namespace sluice::cli {
 
 void GenerationOptions::declare(CLI::App& app) {
@@ -227,17 +229,11 @@ Result<runtime::Request> GenerationOptions::request(const ModelFiles& files,
 
 void warn_if_greedy_thinking(const Console& console, const runtime::Request& request,
                              const ModelFiles& files) {
-  if (!request.sampling.greedy() || !files.tokenizer || !request.thought) return;
-  // Only if the answer starts inside a thought.
-  for (auto token = request.prompt.rbegin(); token != request.prompt.rend(); ++token) {
-    if (*token == request.thought->close) return;
-    if (*token == request.thought->open) {
-      console.warn(
-          "a thinking model run greedily tends to repeat itself; its makers advise --temperature "
-          "0.6 --top-p 0.95 --top-k 20");
-      return;
-    }
-  }
+  if (!request.sampling.greedy() || !files.tokenizer) return;
+  if (!chat::open_thought(request.prompt, chat::ThinkMarkers::of(*files.tokenizer))) return;
+  console.warn(
+      "a thinking model run greedily tends to repeat itself; its makers advise --temperature 0.6 "
+      "--top-p 0.95 --top-k 20");
 }
 
 }  // namespace sluice::cli

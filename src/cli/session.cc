@@ -19,14 +19,6 @@ constexpr uint64_t kMaxSideFileBytes = uint64_t{16} << 20;
 // one.
 constexpr uint64_t kProgramBytes = uint64_t{12} << 20;
 
-std::optional<std::string> token_text(const Json* entry) {
-  if (entry == nullptr) return std::nullopt;
-  if (entry->is_string()) return entry->string();
-  const Json* content = entry->find("content");
-  if (content != nullptr && content->is_string()) return content->string();
-  return std::nullopt;
-}
-
 Result<std::optional<Json>> read_json_if_there(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return std::optional<Json>();
@@ -36,14 +28,20 @@ Result<std::optional<Json>> read_json_if_there(const std::filesystem::path& path
   return std::optional<Json>(std::move(*json));
 }
 
-void set_template(ModelFiles& files, std::string source, std::string origin) {
-  Result<chat::ChatTemplate> parsed = chat::ChatTemplate::parse(std::move(source));
-  files.template_source = std::move(origin);
+// Parses the template that the model's files name, if any. A damaged one is remembered, not fatal:
+// text prompts still work.
+Status set_template(ModelFiles& files, const std::optional<std::string>& jinja_file,
+                    const Json* config, const std::optional<std::string>& gguf) {
+  SLUICE_ASSIGN(auto source, chat::choose_template(jinja_file, config, gguf, false));
+  if (!source) return {};
+  files.template_source = gguf ? "gguf" : source->origin;
+  Result<chat::ChatTemplate> parsed = chat::ChatTemplate::parse(std::move(source->text));
   if (parsed.ok()) {
     files.chat_template = std::move(*parsed);
   } else {
     files.template_error = parsed.error();
   }
+  return {};
 }
 
 // Tokenizer, template and generation defaults that lie in a folder as files.
@@ -63,17 +61,14 @@ Status read_folder(ModelFiles& files, const std::filesystem::path& folder,
     }
   }
   if (config) {
-    files.bos_token = token_text(config->find("bos_token"));
-    files.eos_token = token_text(config->find("eos_token"));
+    files.bos_token = chat::special_token(*config, "bos_token");
+    files.eos_token = chat::special_token(*config, "eos_token");
   }
+  std::optional<std::string> jinja;
   if (std::filesystem::exists(folder / "chat_template.jinja", ignored)) {
-    SLUICE_ASSIGN(std::string source, read_file(folder / "chat_template.jinja", kMaxSideFileBytes));
-    set_template(files, std::move(source), "chat_template.jinja");
-  } else if (config) {
-    SLUICE_ASSIGN(auto source, chat::template_from_tokenizer_config(*config));
-    if (source) set_template(files, std::move(*source), "tokenizer_config.json");
+    SLUICE_ASSIGN(jinja, read_file(folder / "chat_template.jinja", kMaxSideFileBytes));
   }
-  return {};
+  return set_template(files, jinja, config ? &*config : nullptr, std::nullopt);
 }
 
 Status read_gguf(ModelFiles& files, const checkpoint::GgufMetadata& gguf) {
@@ -104,7 +99,7 @@ Status read_gguf(ModelFiles& files, const checkpoint::GgufMetadata& gguf) {
     }
   }
   SLUICE_ASSIGN(auto source, gguf.string("tokenizer.chat_template"));
-  if (source) set_template(files, std::move(*source), "gguf");
+  SLUICE_TRY(set_template(files, std::nullopt, nullptr, source));
   // Sampling defaults travel as general.sampling.* (newer converters).
   Json generation = Json::object();
   for (const auto& [key, name] : {std::pair{"general.sampling.temp", "temperature"},
@@ -138,7 +133,8 @@ Result<ModelFiles> open_model(const std::string& model, NeedWeights need) {
   const std::string name = files.path.filename().string();
   if (need == NeedWeights::kNo && files.path.extension() == ".jinja") {
     SLUICE_ASSIGN(std::string source, read_file(files.path, kMaxSideFileBytes));
-    set_template(files, std::move(source), name);
+    SLUICE_TRY(set_template(files, std::move(source), nullptr, std::nullopt));
+    files.template_source = name;
     return files;
   }
   if (need == NeedWeights::kNo && files.path.extension() == ".json" &&

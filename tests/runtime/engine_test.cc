@@ -65,8 +65,8 @@ class EngineOn : public testing::TestWithParam<std::string> {
     static std::map<std::string, std::unique_ptr<GoldenModel>> loaded;
     auto& entry = loaded[GetParam()];
     if (!entry)
-      entry = std::make_unique<GoldenModel>(
-          tiny_model(), backend::BackendOptions{.name = GetParam(), .threads = 2});
+      entry = std::make_unique<GoldenModel>(tiny_model(),
+                                            backend::BackendOptions{GetParam(), 2, std::nullopt});
     return *entry;
   }
   int vocabulary() { return static_cast<int>(model().model->config().vocabulary); }
@@ -147,7 +147,7 @@ TEST_P(EngineOn, ThreadsNeverChangeAnAnswer) {
   what.sampling.logprobs = 0;
   const Answer two = run_one(*model().engine(shape(2)), what);
   for (const int threads : {1, 3}) {
-    const GoldenModel other(tiny_model(), {.name = GetParam(), .threads = threads});
+    const GoldenModel other(tiny_model(), {GetParam(), threads, std::nullopt});
     const Answer answer = run_one(*other.engine(shape(2)), what);
     EXPECT_EQ(answer.ids, two.ids);
     for (size_t i = 0; i < two.tokens.size(); ++i)
@@ -233,7 +233,7 @@ TEST_P(EngineOn, RefusesByName) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, EngineOn, testing::ValuesIn(backend::built_backends()),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& backend) { return backend.param; });
 
 // Greedy continuations and draft traces of the reference implementation, exactly.
 TEST(EngineGoldens, GreedyContinuationsAndDraftTraces) {
@@ -241,7 +241,7 @@ TEST(EngineGoldens, GreedyContinuationsAndDraftTraces) {
   auto goldens = checkpoint::Checkpoint::open(folder / "goldens.safetensors");
   ASSERT_TRUE(goldens.ok()) << goldens.error().message();
   for (const std::string& name : backend::built_backends()) {
-    const GoldenModel model(folder, {.name = name, .threads = 2});
+    const GoldenModel model(folder, {name, 2, std::nullopt});
     for (const char* prompt : {"len5", "len65"}) {
       const auto ids = test::golden_integers(*goldens, std::string(prompt) + ".ids");
       const auto greedy = test::golden_integers(*goldens, std::string(prompt) + ".greedy.tokens");

@@ -125,25 +125,35 @@ class Inspect : public Command {
     if (matching.empty())
       return usage_error("--values", fmt::format("no tensor matches \"{}\"", *values_),
                          "inspect --tensors lists the names");
-    std::vector<checkpoint::TensorPlan> plans;
+    std::vector<checkpoint::TensorSpec> specs;
+    std::map<std::string, const model::BoundWeight*> by_name;
     for (const auto* weight : matching) {
-      plans.push_back({weight->name, DType::kF32, {weight->matrix.rows, weight->matrix.columns}});
-      for (const BoundTensor& tensor : binding.tensors) {
-        if (tensor.stored->name != weight->name) continue;
-        // Vectors and convolutions keep their stored shape; packed codes have the matrix's.
-        if (tensor.stored->elements() == weight->matrix.rows * weight->matrix.columns)
-          plans.back().shape = tensor.stored->shape;
-      }
+      specs.push_back({weight->name, DType::kF32, shape_of(binding, *weight)});
+      by_name[weight->name] = weight;
     }
-    SLUICE_ASSIGN(auto writer, checkpoint::SafetensorsWriter::create(*out_, plans, overwrite_));
+    checkpoint::SafetensorsOptions options;
+    options.overwrite = overwrite_;
+    SLUICE_ASSIGN(auto writer,
+                  checkpoint::SafetensorsWriter::create_file(*out_, std::move(specs), options));
     std::vector<float> values;
-    for (const auto* weight : matching) {
-      const EncodedMatrix& matrix = weight->matrix;
+    for (const checkpoint::TensorSpec& spec : writer.plan()) {
+      const EncodedMatrix& matrix = by_name.at(spec.name)->matrix;
       values.resize(static_cast<size_t>(matrix.rows * matrix.columns));
       codec::decode_rows(matrix, 0, matrix.rows, values.data());
-      SLUICE_TRY(writer.write(weight->name, std::as_bytes(std::span(values))));
+      SLUICE_TRY(writer.append(spec.name, std::as_bytes(std::span(values))));
     }
-    return writer.commit();
+    return writer.finish();
+  }
+
+  // Vectors and convolutions keep their stored shape; packed codes have the matrix's.
+  static std::vector<int64_t> shape_of(const model::Binding& binding,
+                                       const model::BoundWeight& weight) {
+    const int64_t elements = weight.matrix.rows * weight.matrix.columns;
+    for (const BoundTensor& tensor : binding.tensors) {
+      if (tensor.stored->name == weight.name && tensor.stored->elements() == elements)
+        return tensor.stored->shape;
+    }
+    return {weight.matrix.rows, weight.matrix.columns};
   }
 
   Json document(const ModelFiles& files, const model::Binding& binding) const {

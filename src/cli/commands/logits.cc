@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <numeric>
 
 #include "base/memory.h"
@@ -88,10 +89,7 @@ class Logits : public Command {
     }
     SLUICE_ASSIGN(probe.positions, parse_positions(positions_, length));
     SLUICE_TRY(check_result_size(probe, config));
-    if (mtp_)
-      model_.draft_depth = "1";
-    else
-      model_.draft_depth = "0";
+    model_.draft_depth = mtp_ ? "1" : "0";
     runtime::EngineShape shape;
     shape.context = length;
     shape.prompt_rows = tools::kProbeRows;
@@ -123,16 +121,21 @@ class Logits : public Command {
 
   Status write(const tools::ProbeResult& result, const tools::ProbeOptions& probe,
                int64_t vocabulary) const {
-    std::vector<checkpoint::TensorPlan> plans = {
+    std::map<std::string, std::span<const float>> values = {{"logits", result.logits}};
+    std::vector<checkpoint::TensorSpec> specs = {
         {"logits", DType::kF32, {static_cast<int64_t>(probe.positions.size()), vocabulary}}};
-    for (const tools::NamedTensor& tensor : result.tensors)
-      plans.push_back({tensor.name, DType::kF32, tensor.shape});
-    SLUICE_ASSIGN(auto writer, checkpoint::SafetensorsWriter::create(*out_, plans, overwrite_));
-    SLUICE_TRY(writer.write("logits", std::as_bytes(std::span(result.logits))));
     for (const tools::NamedTensor& tensor : result.tensors) {
-      SLUICE_TRY(writer.write(tensor.name, std::as_bytes(std::span(tensor.values))));
+      specs.push_back({tensor.name, DType::kF32, tensor.shape});
+      values[tensor.name] = tensor.values;
     }
-    return writer.commit();
+    checkpoint::SafetensorsOptions options;
+    options.overwrite = overwrite_;
+    SLUICE_ASSIGN(auto writer,
+                  checkpoint::SafetensorsWriter::create_file(*out_, std::move(specs), options));
+    for (const checkpoint::TensorSpec& spec : writer.plan()) {
+      SLUICE_TRY(writer.append(spec.name, std::as_bytes(values.at(spec.name))));
+    }
+    return writer.finish();
   }
 
   void print(const Console& console, const tools::ProbeResult& result,

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "chat/output_machine.h"
+#include "chat/thinking.h"
 #include "cli/command.h"
 #include "cli/generation_options.h"
 #include "cli/prompt_input.h"
@@ -23,9 +24,12 @@ constexpr const char* kBold = "\033[1m";
 // Shows one answer as it comes: the thought dim and apart, then the content.
 class AnswerPrinter : public runtime::Listener {
  public:
-  AnswerPrinter(const Console& console, const tokenizer::Tokenizer& tokenizer, bool in_thought,
+  AnswerPrinter(const Console& console, const tokenizer::Tokenizer& tokenizer,
+                std::vector<int32_t> stop_ids, bool in_thought,
                 const std::vector<std::string>& stops)
-      : console_(console), machine_(tokenizer, in_thought), matcher_(stops) {}
+      : console_(console),
+        machine_(chat::OutputVocabulary::of(tokenizer, std::move(stop_ids)), in_thought),
+        matcher_(stops) {}
 
   void on_prompt(int64_t done, int64_t total) override {
     if (total > 256) console_.progress(fmt::format("reading {} of {} tokens", done, total));
@@ -33,7 +37,7 @@ class AnswerPrinter : public runtime::Listener {
 
   void on_token(const runtime::TokenEvent& event) override {
     console_.clear_progress();
-    show(machine_.push(event.token.id));
+    show(machine_.push(std::span(&event.token.id, 1)));
   }
 
   void on_finish(const runtime::RequestReport& finished) override {
@@ -252,7 +256,11 @@ class Run : public Command {
       SLUICE_ASSIGN(job.prompt, encode_text(text, loaded_->files));
     }
     warn_if_greedy_thinking(console, job, loaded_->files);
-    AnswerPrinter printer(console, loaded_->tokenizer(), starts_in_thought(job), job.stop_strings);
+    AnswerPrinter printer(
+        console, loaded_->tokenizer(),
+        options_.ignore_eos ? std::vector<int32_t>() : loaded_->binding.config.stop_ids,
+        chat::open_thought(job.prompt, chat::ThinkMarkers::of(loaded_->tokenizer())).has_value(),
+        job.stop_strings);
     interrupt_count() = 0;
     SLUICE_ASSIGN(const runtime::RequestId id, engine_->submit(std::move(job), printer));
     while (engine_->step()) {
@@ -270,16 +278,6 @@ class Run : public Command {
     if (printer.report.finish == runtime::FinishReason::kCancelled)
       return Error{ErrorCode::kInterrupted, "answer", "interrupted", {}};
     return {};
-  }
-
-  // Whether the prompt ends inside an open thought.
-  static bool starts_in_thought(const runtime::Request& job) {
-    if (!job.thought) return false;
-    for (auto token = job.prompt.rbegin(); token != job.prompt.rend(); ++token) {
-      if (*token == job.thought->close) return false;
-      if (*token == job.thought->open) return true;
-    }
-    return false;
   }
 
   ModelOptions model_;

@@ -1,6 +1,7 @@
 // sluice template: conversations to prompts by the model's own template.
 #include <fmt/format.h>
 
+#include "chat/continuation.h"
 #include "chat/normalise.h"
 #include "cli/command.h"
 #include "cli/prompt_input.h"
@@ -79,15 +80,22 @@ class Template : public Command {
       return answer;
     };
     Json normalised = request;
+    bool continue_final = false;
     if (normalise_) {
-      Result<Json> result = chat::normalise_request(request);
+      Result<chat::NormalisedRequest> result = chat::normalise(request, {.default_kwargs = {}});
       if (!result.ok()) return refuse(result.error().message(), 0, 0);
-      normalised = std::move(*result);
+      normalised.set("messages", std::move(result->messages));
+      normalised.set("tools", std::move(result->tools));
+      normalised.set("chat_template_kwargs", std::move(result->chat_template_kwargs));
+      normalised.set("add_generation_prompt", result->add_generation_prompt);
+      continue_final = result->continue_final_message;
     }
     Result<chat::TemplateInput> input = input_from(normalised, files);
     if (!input.ok()) return refuse(input.error().message(), 0, 0);
     chat::TemplateError where;
-    Result<chat::Rendered> rendered = files.chat_template->render(*input, &where);
+    Result<chat::Rendered> rendered =
+        continue_final ? chat::render_continuation(*files.chat_template, *input, &where)
+                       : files.chat_template->render(*input, &where);
     if (!rendered.ok()) return refuse(where.message, where.line, where.column);
     answer.set("prompt", rendered->text);
     if (ids_) {
