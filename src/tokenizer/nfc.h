@@ -2,11 +2,11 @@
 //
 // The form is that of Unicode 9.0: characters assigned later count as unassigned, stay where they
 // are and join nothing. Hugging Face's tokenizers normalize so, hence the models were trained on
-// such ids; of the marks that any later version reorders, 98 up to version 14 would come out in
-// another order.
+// such ids. It shows in 98 combining marks assigned up to version 14, which later versions reorder,
+// and in one letter that they compose.
 //
 // The character data are ICU's; the loop is ours, because ICU sorts combining marks by insertion: a
-// megabyte of marks in the wrong order would take it hours.
+// megabyte of marks in the wrong order takes it minutes.
 #pragma once
 
 #include <cstddef>

@@ -152,7 +152,7 @@ TEST(Tokenizer, ConfigAddsTokensThatOnlyItNames) {
 }
 
 // A megabyte of each kind of text that has made some tokenizer quadratic. Nothing is timed: where
-// the work is quadratic, these take hours (bpe_test and nfc_test count it).
+// the work is quadratic these take minutes or hours (bpe_test counts it).
 TEST(Tokenizer, HostileMegabytes) {
   std::mt19937 random(9);
   std::string letters(1 << 20, 'a');
