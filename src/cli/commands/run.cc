@@ -108,10 +108,12 @@ std::string closing_line(const runtime::RequestReport& report) {
   return line;
 }
 
-bool looks_like_image(const std::string& bytes) {
-  return bytes.starts_with("\x89PNG") || bytes.starts_with("\xFF\xD8\xFF") ||
-         bytes.starts_with("GIF8") ||
-         (bytes.starts_with("RIFF") && bytes.size() > 12 && bytes.compare(8, 4, "WEBP") == 0);
+bool looks_like_image(std::string_view bytes) {
+  const auto has = [&](size_t at, std::string_view magic) {
+    return bytes.substr(std::min(at, bytes.size()), magic.size()) == magic;
+  };
+  return has(0, "\x89PNG") || has(0, "\xFF\xD8\xFF") || has(0, "GIF8") ||
+         (has(0, "RIFF") && has(8, "WEBP"));
 }
 
 Error images_refused(const std::string& what) {
