@@ -155,20 +155,20 @@ std::vector<float> candidates(const std::vector<EncodedMatrix>& matrices, int64_
   return found;
 }
 
-// The code of one weight and the raw scale above it, whatever the format.
-int code_at(const EncodedMatrix& m, int64_t row, int64_t k) {
+// The codes of a row, whatever the format.
+std::vector<uint8_t> row_codes(const EncodedMatrix& m, int64_t row) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(m.codes.bytes.data());
-  switch (m.codes.dtype) {
-    case DType::kU8:
-      return (bytes[(row * m.columns + k) / 2] >> (4 * (k % 2))) & 15;
-    case DType::kI32: {
-      std::vector<int8_t> codes(static_cast<size_t>(m.columns));
-      unpack_integer_row(bytes + row * 4 * m.codes.columns, m.columns, m.bits, codes.data());
-      return codes[static_cast<size_t>(k)];
-    }
-    default:
-      return bytes[row * m.columns + k];
+  std::vector<uint8_t> codes(static_cast<size_t>(m.columns));
+  if (m.codes.dtype == DType::kI32) {
+    unpack_integer_row(bytes + row * 4 * m.codes.columns, m.columns, m.bits,
+                       reinterpret_cast<int8_t*>(codes.data()));
+    return codes;
   }
+  for (size_t k = 0; k < codes.size(); ++k) {
+    const auto at = static_cast<size_t>(row * m.columns) + k;
+    codes[k] = m.codes.dtype == DType::kU8 ? (bytes[at / 2] >> (4 * (k % 2))) & 15 : bytes[at];
+  }
+  return codes;
 }
 
 bool same_group(const EncodedMatrix& golden, int64_t row, const EncodedMatrix& ours,
@@ -196,9 +196,11 @@ bool row_has_a_source(const std::vector<std::vector<float>>& choices, const Enco
   for (const auto& choice : choices) x.push_back(choice[choice.size() / 2]);
   const auto draw = [&](size_t k) { x[k] = choices[k][random() % choices[k].size()]; };
   const int64_t width = golden.block_columns;
+  const std::vector<uint8_t> expected = row_codes(golden, row);
   for (int attempt = 0; attempt < 3000; ++attempt) {
     const auto ours = encode({"row", x, 1, golden.columns, SourceType::kBf16}, golden);
     if (!ours.ok()) return false;
+    const std::vector<uint8_t> codes = row_codes(ours->matrix, 0);
     bool equal = true;
     std::vector<float> before = x;
     for (int64_t group = 0; group < golden.columns / width; ++group) {
@@ -207,8 +209,7 @@ bool row_has_a_source(const std::vector<std::vector<float>>& choices, const Enco
                  end = begin + static_cast<size_t>(width);
       const float amax = amax_of(std::span(before).subspan(begin, end - begin));
       for (size_t k = begin; k < end; ++k) {
-        const bool code_right = code_at(golden, row, static_cast<int64_t>(k)) ==
-                                code_at(ours->matrix, 0, static_cast<int64_t>(k));
+        const bool code_right = codes[k] == expected[k];
         equal = equal && scale_right && code_right;
         const bool large = std::fabs(before[k]) > 0.85f * amax;
         // Asymmetric ranges depend on the largest weight of either sign, so all may be drawn again
