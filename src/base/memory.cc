@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <limits>
 #include <new>
@@ -115,6 +116,13 @@ PageBlock::PageBlock(size_t bytes) {
   if (begin + reserve > tail) ::munmap(reinterpret_cast<void*>(tail), begin + reserve - tail);
   data_ = reinterpret_cast<std::byte*>(aligned);
   if (size_ >= kLargePage) ::madvise(data_, size_, MADV_HUGEPAGE);
+}
+
+void PageBlock::populate() {
+  if (size_ == 0 || ::madvise(data_, size_, MADV_POPULATE_WRITE) == 0) return;
+  if (errno == ENOMEM) throw std::bad_alloc();
+  // Kernels before 5.14 do not know the advice: write to each page.
+  for (size_t offset = 0; offset < size_; offset += kSmallPage) data_[offset] = std::byte{0};
 }
 
 PageBlock::PageBlock(PageBlock&& other) noexcept

@@ -29,6 +29,10 @@ class PageBlock {
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }
 
+  // Touches every page now, so that nothing can be missing later. Throws std::bad_alloc when the
+  // system refuses.
+  void populate();
+
   // What a block of this many bytes really takes once touched.
   static size_t footprint(size_t bytes);
 

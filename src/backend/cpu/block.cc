@@ -31,7 +31,11 @@ Result<PageBlock> take_block(const std::string& what, size_t bytes) {
                               mebibytes(needed), needed, mebibytes(available)));
   }
   try {
-    return PageBlock(bytes);
+    // Taken for good: what the plan announced is in use from the start, and no step can run out of
+    // it.
+    PageBlock block(bytes);
+    block.populate();
+    return block;
   } catch (const std::bad_alloc&) {
     return refuse(fmt::format("the system refused {:.1f} MiB ({} bytes) with {:.1f} MiB available",
                               mebibytes(needed), needed, mebibytes(available)));
