@@ -5,7 +5,7 @@ program=build/release/bin/sluice
 if [ -d models/sprout ]; then
   model=models/sprout
 else
-  model=models/tiny-random
+  model=tests/model/data/tiny
   echo "The demo model is not trained yet: this is a small random checkpoint of the same architecture."
   echo "It shows that loading, drafting and decoding work; its words mean nothing."
 fi

@@ -53,7 +53,10 @@ struct LoadedModel {
   std::unique_ptr<model::TextModel> model;
   double load_ms = 0;
 
-  const tokenizer::Tokenizer& tokenizer() const { return *files.tokenizer; }
+  // nullptr if the files have none: ids in, ids out.
+  const tokenizer::Tokenizer* tokenizer() const {
+    return files.tokenizer ? &*files.tokenizer : nullptr;
+  }
 };
 
 // Opens, checks the plan, and loads. `shape` carries what the command wants; its kv and draft depth

@@ -22,11 +22,12 @@ double milliseconds(Clock::time_point from, Clock::time_point to) {
 
 // Markers that presence and frequency penalties leave alone (serving-sampling.md 6.2), by their
 // text.
-std::vector<TokenId> find_markers(const tokenizer::Tokenizer& tokenizer) {
+std::vector<TokenId> find_markers(const tokenizer::Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return {};
   std::vector<TokenId> markers;
   for (const char* text :
        {"<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>"}) {
-    if (const auto id = tokenizer.find_added(text)) markers.push_back(*id);
+    if (const auto id = tokenizer->find_added(text)) markers.push_back(*id);
   }
   std::sort(markers.begin(), markers.end());
   return markers;
@@ -48,7 +49,7 @@ std::string_view finish_reason_name(FinishReason reason) {
 
 class Engine::Loop {
  public:
-  Loop(const model::TextModel& m, const tokenizer::Tokenizer& t, const EngineShape& s)
+  Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s)
       : model(m),
         tokenizer(t),
         shape(s),
@@ -63,7 +64,7 @@ class Engine::Loop {
   bool step();
 
   const model::TextModel& model;
-  const tokenizer::Tokenizer& tokenizer;
+  const tokenizer::Tokenizer* const tokenizer;  // may be null
   const EngineShape shape;
   const std::vector<TokenId> markers;
 
@@ -122,6 +123,10 @@ Status Engine::Loop::check(const Request& request) const {
       return usage_error("prompt", fmt::format("token {} is outside the vocabulary of {}", token,
                                                model.config().vocabulary));
     }
+  }
+  if (tokenizer == nullptr && !request.stop_strings.empty()) {
+    return usage_error("stop", "the model has no tokenizer, so its answers have no text",
+                       "Stop by ids");
   }
   if (request.max_tokens == 0 || request.max_tokens < -1) {
     return usage_error("max_tokens",
@@ -300,7 +305,9 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
   if (sequence.output_tokens() == 0) sequence.first_token = Clock::now();
   sequence.tokens.push_back(token.id);
   sequence.counts.add_output(token.id);
-  if (sequence.thought) sequence.thought->push(token.id, tokenizer.bytes(token.id));
+  if (sequence.thought) {
+    sequence.thought->push(token.id, tokenizer != nullptr ? tokenizer->bytes(token.id) : "");
+  }
 
   const Request& request = sequence.request;
   const auto contains = [&](const std::vector<TokenId>& ids) {
@@ -309,7 +316,7 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
   const bool stops =
       contains(request.stop_ids) || (!request.ignore_eos && contains(model.config().stop_ids));
   TokenEvent event{token, {}, forced};
-  if (!stops) event.text = sequence.matcher.push(sequence.decoder.push(token.id));
+  if (!stops) event.text = sequence.matcher.push(sequence.decode(token.id));
   sequence.listener->on_token(event);
 
   if (stops) {
@@ -329,7 +336,7 @@ void Engine::Loop::finish(Sequence& sequence, FinishReason reason) {
   const Clock::time_point now = Clock::now();
   RequestReport& report = sequence.report;
   report.finish = reason;
-  report.last_text = sequence.matcher.push(sequence.decoder.finish());
+  report.last_text = sequence.matcher.push(sequence.decoder ? sequence.decoder->finish() : "");
   report.last_text += sequence.matcher.finish();
   report.prompt_tokens = static_cast<int64_t>(sequence.request.prompt.size());
   report.output_tokens = std::max<int64_t>(sequence.output_tokens(), 0);
@@ -377,7 +384,7 @@ void Engine::Loop::retire() {
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const model::TextModel& model,
-                                               const tokenizer::Tokenizer& tokenizer,
+                                               const tokenizer::Tokenizer* tokenizer,
                                                const EngineShape& shape) {
   SLUICE_CHECK(shape.context > 0 && shape.sequences > 0 && shape.draft_depth >= 0 &&
                    shape.prompt_rows > 0 && shape.prompt_rows % ops::kGrid == 0,

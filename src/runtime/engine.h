@@ -72,9 +72,10 @@ using RequestId = uint64_t;
 class Engine {
  public:
   // Takes all the memory it will ever need (the shape's plan). `model` and `tokenizer` must outlive
-  // the engine.
+  // the engine. Without a tokenizer (nullptr) answers have ids and no text, and a request with stop
+  // strings is refused.
   static Result<std::unique_ptr<Engine>> create(const model::TextModel& model,
-                                                const tokenizer::Tokenizer& tokenizer,
+                                                const tokenizer::Tokenizer* tokenizer,
                                                 const EngineShape& shape);
   ~Engine();
 

@@ -35,7 +35,7 @@ struct Sequence {
   int64_t token_limit = 0;  // tokens.size() must not exceed it
   TokenCounts counts;
   std::optional<ThoughtControl> thought;
-  tokenizer::StreamDecoder decoder;
+  std::optional<tokenizer::StreamDecoder> decoder;  // none without a tokenizer
   StopMatcher matcher;
 
   DraftCounts draft_counts;
@@ -43,13 +43,12 @@ struct Sequence {
   std::optional<FinishReason> finished;
   RequestReport report;
 
-  Sequence(RequestId sequence_id, Request r, Listener* l, const tokenizer::Tokenizer& tokenizer)
-      : id(sequence_id),
-        request(std::move(r)),
-        listener(l),
-        decoder(tokenizer, true),
-        matcher(request.stop_strings) {}
+  Sequence(RequestId sequence_id, Request r, Listener* l, const tokenizer::Tokenizer* tokenizer)
+      : id(sequence_id), request(std::move(r)), listener(l), matcher(request.stop_strings) {
+    if (tokenizer != nullptr) decoder.emplace(*tokenizer, true);
+  }
 
+  std::string decode(TokenId token) { return decoder ? decoder->push(token) : std::string(); }
   bool reading_prompt() const { return processed < prompt_length; }
   int64_t output_tokens() const { return static_cast<int64_t>(tokens.size()) - prompt_length; }
   int64_t tokens_left() const { return token_limit - static_cast<int64_t>(tokens.size()); }

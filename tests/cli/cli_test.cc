@@ -15,8 +15,7 @@ using test::ProgramResult;
 using test::run_program;
 
 const std::string& model() {
-  static const std::string path =
-      (test::tests_folder().parent_path() / "models" / "tiny-random").string();
+  static const std::string path = (test::tests_folder() / "model" / "data" / "tiny").string();
   return path;
 }
 

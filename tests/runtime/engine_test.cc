@@ -16,10 +16,8 @@ namespace {
 using test::Answer;
 using test::GoldenModel;
 
-// The model that ships with the tree; it has a draft head.
-std::filesystem::path tiny_model() {
-  return test::tests_folder().parent_path() / "models" / "tiny-random";
-}
+// The small random checkpoint of the tree; it has a draft head.
+std::filesystem::path tiny_model() { return test::tests_folder() / "model" / "data" / "tiny"; }
 
 EngineShape shape(int depth, int64_t sequences = 1, int64_t prompt_rows = 512) {
   EngineShape result;

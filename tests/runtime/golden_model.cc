@@ -33,7 +33,7 @@ GoldenModel::GoldenModel(const std::filesystem::path& folder,
 }
 
 std::unique_ptr<runtime::Engine> GoldenModel::engine(const runtime::EngineShape& shape) const {
-  return take(runtime::Engine::create(*model, *tokenizer, shape));
+  return take(runtime::Engine::create(*model, tokenizer.get(), shape));
 }
 
 void Answer::on_token(const runtime::TokenEvent& event) {

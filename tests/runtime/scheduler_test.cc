@@ -13,7 +13,7 @@ namespace {
 std::unique_ptr<Sequence> sequence(int64_t prompt, int64_t processed, int32_t slot) {
   Request request;
   request.prompt.assign(static_cast<size_t>(prompt), 1);
-  auto result = std::make_unique<Sequence>(1, request, nullptr, test::byte_tokenizer());
+  auto result = std::make_unique<Sequence>(1, request, nullptr, &test::byte_tokenizer());
   result->tokens = request.prompt;
   result->prompt_length = prompt;
   result->processed = processed;

@@ -151,6 +151,10 @@ class Run : public Command {
     SLUICE_ASSIGN(loaded_, prepare_model(console, model_));
     if (!loaded_->files.chat_template && loaded_->files.template_error)
       return *loaded_->files.template_error;
+    if (loaded_->tokenizer() == nullptr) {
+      return loaded_->files.tokenizer_error.value_or(
+          bad_input(loaded_->files.path.string(), "has no tokenizer", "Use generate --ids"));
+    }
     runtime::EngineShape shape;
     constexpr int64_t kDefaultContext = 8192;
     shape.context = model_.context > 0 ? model_.context
@@ -177,8 +181,7 @@ class Run : public Command {
   Status chat(const Console& console, std::string attached) {
     const auto& info = loaded_->backend->info();
     console.print(fmt::format(
-        "{} on {}{}{}, {} threads, context {}. /help for commands, Ctrl-C stops an answer, twice "
-        "leaves.\n",
+        "{} on {}{}{}, {} threads, context {}. /help, /quit; Ctrl-C stops an answer\n",
         loaded_->files.path.filename().string(), info.name, info.instruction_set.empty() ? "" : " ",
         info.instruction_set, info.threads, loaded_->shape.context));
     std::string line;
@@ -217,7 +220,7 @@ class Run : public Command {
           console.print("\n");
           return false;
         }
-        console.print("\nCtrl-C again or /quit leaves\n");
+        console.print("\nCtrl-C again or /quit leaves\n> ");
         if (!read_terminal_line(part)) return false;
       }
       if (part.ends_with('\\')) {
@@ -259,9 +262,9 @@ class Run : public Command {
     }
     warn_if_greedy_thinking(console, job, loaded_->files);
     AnswerPrinter printer(
-        console, loaded_->tokenizer(),
+        console, *loaded_->tokenizer(),
         options_.ignore_eos ? std::vector<int32_t>() : loaded_->binding.config.stop_ids,
-        chat::open_thought(job.prompt, chat::ThinkMarkers::of(loaded_->tokenizer())).has_value(),
+        chat::open_thought(job.prompt, chat::ThinkMarkers::of(*loaded_->tokenizer())).has_value(),
         job.stop_strings);
     interrupt_count() = 0;
     SLUICE_ASSIGN(const runtime::RequestId id, engine_->submit(std::move(job), printer));
