@@ -21,6 +21,17 @@ constexpr const char* kDim = "\033[2m";
 constexpr const char* kPlain = "\033[0m";
 constexpr const char* kBold = "\033[1m";
 
+// Text as a terminal may see it: a model must not be able to move the cursor or change the colours.
+std::string for_terminal(const std::string& text) {
+  std::string shown;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool control = (byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F;
+    shown += control ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
+  }
+  return shown;
+}
+
 // Shows one answer as it comes: the thought dim and apart, then the content.
 class AnswerPrinter : public runtime::Listener {
  public:
@@ -58,7 +69,7 @@ class AnswerPrinter : public runtime::Listener {
         reasoning += event.text;
         if (!thinking_) console_.print(console_.colour() ? kDim : "[thought]\n");
         thinking_ = true;
-        console_.print(event.text);
+        print_text(event.text);
       } else if (event.kind == chat::OutputEvent::Kind::kContent) {
         show_content(matcher_.push(event.text));
       }
@@ -69,7 +80,11 @@ class AnswerPrinter : public runtime::Listener {
     if (text.empty()) return;
     end_thought();
     content += text;
-    console_.print(text);
+    print_text(text);
+  }
+
+  void print_text(const std::string& text) {
+    console_.print(console_.output_is_terminal() ? for_terminal(text) : text);
   }
 
   void end_thought() {
