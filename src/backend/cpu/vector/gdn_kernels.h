@@ -16,14 +16,14 @@ inline constexpr int64_t kStateColumns = 32;
 
 // One row of the sequential rule, seen from one block. With d = beta (v - e^g S^T k) the rule is
 // S <- e^g S + k d^T, output S^T q.
-struct DeltaRow {
-  const float* key = nullptr;    // [key_dim], normalized
-  const float* query = nullptr;  // [key_dim], scaled
-  const float* value = nullptr;  // [32]
-  float* change = nullptr;       // [32] d: written for a new row, read for a pending one
-  float decay = 1.0f;            // e^g
-  float beta = 0.0f;
-  float* out = nullptr;  // [32]
+struct DeltaRow {    // no initializers: thousands of short-lived arrays of these are made per step
+  const float* key;  // [key_dim], normalized
+  const float* query;  // [key_dim], scaled; of a new row only, like value, beta and out
+  const float* value;  // [32]
+  float* change;       // [32] d: written for a new row, read for a pending one
+  float decay;         // e^g
+  float beta;
+  float* out;  // [32]
 };
 
 // A chunk of the chunked rule: what all blocks of a head share.

@@ -46,8 +46,9 @@ HWY_INLINE void store_tail(Vec value, float* to, int64_t count) {
 HWY_INLINE Vec exp(Vec x) {
   const F32 d;
   const hn::RebindToSigned<F32> di;
-  // The constant comes first: x86 returns the second operand when one is NaN.
-  x = hn::Min(hn::Set(d, 89.0f), hn::Max(hn::Set(d, -104.0f), x));
+  const auto number = hn::Eq(x, x);
+  const Vec given = x;
+  x = hn::Min(hn::Set(d, 89.0f), hn::Max(hn::Set(d, -104.0f), x));  // targets differ for NaN
   const auto n = hn::NearestInt(hn::Mul(x, hn::Set(d, 1.44269504088896341f)));
   const Vec nf = hn::ConvertTo(d, n);
   // ln 2 in two parts; the first has so few bits that n times it is exact also without a fused
@@ -65,7 +66,7 @@ HWY_INLINE Vec exp(Vec x) {
   const auto bias = hn::Set(di, 127);
   const Vec first = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(half, bias)));
   const Vec second = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::Sub(n, half), bias)));
-  return hn::Mul(hn::Mul(p, first), second);
+  return hn::IfThenElse(number, hn::Mul(hn::Mul(p, first), second), given);
 }
 
 HWY_INLINE Vec sigmoid(Vec x) {

@@ -18,16 +18,21 @@ namespace sluice::cpu {
 namespace HWY_NAMESPACE {
 
 inline constexpr int64_t kColumns = 32;
+inline constexpr int64_t kFetchRows = 32;
 
-// Two neighbouring vectors of b as F32. All conversions are exact.
+// Elements of b as F32; all conversions are exact. kStreams: b comes from memory, not from cache,
+// and is fetched some rows ahead (attention at 32K tokens: 12 % faster on Zen 4 than leaving it to
+// the hardware; other distances from 16 to 64 rows made no difference).
 struct F32Source {
   using Type = float;
+  static constexpr bool kStreams = false;
   static HWY_INLINE Vec load(const float* from) { return hn::LoadU(F32(), from); }
   static HWY_INLINE float load_one(const float* from) { return *from; }
 };
 
 struct Bf16Source {
   using Type = uint16_t;
+  static constexpr bool kStreams = true;
   static HWY_INLINE Vec load(const uint16_t* from) {
     const hn::RebindToUnsigned<F32> du;
     const hn::Rebind<uint16_t, F32> d16;
@@ -47,6 +52,7 @@ struct Bf16Source {
 // number, reads as 480: the cache stores it only for keys that were already lost.
 struct Fp8Source {
   using Type = uint8_t;
+  static constexpr bool kStreams = true;
   static HWY_INLINE Vec load(const uint8_t* from) {
     const hn::Rebind<uint8_t, F32> d8;
     const hn::Rebind<uint16_t, F32> d16;
@@ -88,6 +94,9 @@ HWY_INLINE void product_tile(const typename Source::Type* HWY_RESTRICT b, int64_
     }
     const typename Source::Type* HWY_RESTRICT from = b + c;
     for (int64_t j = 0; j < depth; ++j, from += kColumns) {
+      if constexpr (Source::kStreams) {
+        if (c == 0) __builtin_prefetch(from + kFetchRows * kColumns, 0, 3);
+      }
       const Vec b0 = Source::load(from), b1 = Source::load(from + n);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
