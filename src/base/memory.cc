@@ -96,8 +96,10 @@ uint64_t anonymous_resident_memory() {
 }
 
 size_t PageBlock::footprint(size_t bytes) {
-  const size_t page = bytes >= kLargePage ? kLargePage : kSmallPage;
-  return (bytes + page - 1) / page * page;
+  // Small pages at the end: rounding every block up to a large one would cost half a gigabyte over
+  // the 500 matrices of a 27B, or not, as the kernel finds large pages or does not; and the plan
+  // could not say which.
+  return (bytes + kSmallPage - 1) / kSmallPage * kSmallPage;
 }
 
 PageBlock::PageBlock(size_t bytes) {
