@@ -61,8 +61,7 @@ enum class Fp8Rule : uint8_t {
 struct Fp8Options {
   Format format = Format::kFp8Block;
   Fp8Rule rule = Fp8Rule::kStored;
-  DType scale_dtype =
-      DType::kBF16;  // BF16 or F32; compressed-tensors and ModelOpt have their own: see encode_fp8
+  DType scale_dtype = DType::kBF16;  // BF16 or F32; some rules have their own: see encode_fp8
   std::optional<float> amax = std::nullopt;  // fp8_tensor: of the whole tensor or a fused group
 };
 
@@ -82,8 +81,9 @@ struct Nvfp4Options {
   int64_t group = 16;          // 32 for w4a8_nvfp4 as its preset writes it
   bool four_over_six = false;  // kModelOpt: also try amax on 4 and keep the smaller squared error
   std::optional<float> amax = std::nullopt;  // of the whole tensor or a fused group
-  std::optional<TensorScale> tensor_scale =
-      std::nullopt;  // instead of the rule's, e.g. a power of two shared by a group
+  // Instead of the rule's, e.g. a power of two shared by a fused group; must divide or multiply as
+  // the rule does.
+  std::optional<TensorScale> tensor_scale = std::nullopt;
 };
 Result<OwnedMatrix> encode_nvfp4(const WeightSource& source, const Nvfp4Options& options);
 

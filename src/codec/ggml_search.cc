@@ -22,45 +22,57 @@ float extreme(std::span<const float> x) {
   return found;
 }
 
+// What the affine search needs to know of a block before it begins. Sums start with the first
+// element, not with 0.
+struct Extent {
+  float low, high, sum_w, sum_x;  // low is at most 0; sum_x is weighted
+};
+
+Extent extent_of(std::span<const float> x, std::span<const float> weights) {
+  Extent extent{x[0], x[0], weights[0], weights[0] * x[0]};
+  for (size_t i = 1; i < x.size(); ++i) {
+    extent.low = std::min(extent.low, x[i]);
+    extent.high = std::max(extent.high, x[i]);
+    extent.sum_w += weights[i];
+    extent.sum_x += weights[i] * x[i];
+  }
+  if (extent.low > 0) extent.low = 0;
+  return extent;
+}
+
+// Weighted error of scale * code + low, absolute or squared.
+float affine_error(const AffineSearch& search, std::span<const float> x,
+                   std::span<const float> weights, float scale, float low, const uint8_t* codes) {
+  float error = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const float difference = scale * static_cast<float>(codes[i]) + low - x[i];
+    error += weights[i] * (search.absolute_error ? std::fabs(difference) : difference * difference);
+  }
+  return error;
+}
+
 }  // namespace
 
 AffineFit affine_search(const AffineSearch& search, std::span<const float> x,
                         std::span<const float> weights, uint8_t* codes) {
   const size_t n = x.size();
   SLUICE_CHECK(n <= kMaxBlock && weights.size() == n, "{} elements, {} weights", n, weights.size());
-  float minimum = x[0], maximum = x[0], sum_w = weights[0], sum_x = weights[0] * x[0];
-  for (size_t i = 1; i < n; ++i) {
-    minimum = std::min(minimum, x[i]);
-    maximum = std::max(maximum, x[i]);
-    sum_w += weights[i];
-    sum_x += weights[i] * x[i];
-  }
-  if (minimum > 0) minimum = 0;
-  if (search.equal_only ? maximum == minimum : maximum <= minimum) {
+  const auto [low, high, sum_w, sum_x] = extent_of(x, weights);
+  if (search.equal_only ? high == low : high <= low) {
     std::fill_n(codes, n, uint8_t{0});
-    return {0, -minimum};
+    return {0, -low};
   }
-
   const auto most = static_cast<float>(search.most);
-  const auto error_of = [&](float scale, float low, const uint8_t* trial) {
-    float error = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const float difference = scale * static_cast<float>(trial[i]) + low - x[i];
-      error +=
-          weights[i] * (search.absolute_error ? std::fabs(difference) : difference * difference);
-    }
-    return error;
-  };
-  float inverse = most / (maximum - minimum);
+  float minimum = low, inverse = most / (high - low);
   float scale = 1 / inverse;
   for (size_t i = 0; i < n; ++i) {
     codes[i] = static_cast<uint8_t>(round_to_int(inverse * (x[i] - minimum), 0, search.most));
   }
-  float best = error_of(scale, minimum, codes);
+  float best = affine_error(search, x, weights, scale, minimum, codes);
 
   std::array<uint8_t, kMaxBlock> trial;
   for (int k = 0; k <= search.steps; ++k) {
-    inverse = (search.first + search.step * static_cast<float>(k) + most) / (maximum - minimum);
+    inverse = (search.first + search.step * static_cast<float>(k) + most) / (high - minimum);
     float sum_l = 0, sum_l2 = 0, sum_xl = 0;
     for (size_t i = 0; i < n; ++i) {
       const int l = round_to_int(inverse * (x[i] - minimum), 0, search.most);
@@ -78,7 +90,7 @@ AffineFit affine_search(const AffineSearch& search, std::span<const float> x,
       trial_minimum = 0;
       trial_scale = sum_xl / sum_l2;
     }
-    const float error = error_of(trial_scale, trial_minimum, trial.data());
+    const float error = affine_error(search, x, weights, trial_scale, trial_minimum, trial.data());
     if (error < best) {
       std::copy_n(trial.data(), n, codes);
       best = error;
@@ -173,6 +185,37 @@ float symmetric_descent(std::span<const float> x, int most, int8_t* codes) {
   return sum_l2 > 0 ? sum_xl / sum_l2 : 0.0f;
 }
 
+namespace {
+
+// The inverse scale with the smallest weighted squared error among nine near most / peak.
+float best_inverse(std::span<const float> x, std::span<const float> weights, int most, float peak) {
+  const auto limit = static_cast<float>(most);
+  const auto error_at = [&](float inverse) {
+    const float scale = 1 / inverse;
+    float error = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      const auto code = static_cast<float>(std::min(most, round_to_int(inverse * x[i])));
+      const float difference = x[i] - scale * code;
+      error += weights[i] * difference * difference;
+    }
+    return error;
+  };
+  float found = limit / peak;
+  float best = error_at(found);
+  for (int k = -4; k <= 4; ++k) {
+    if (k == 0) continue;
+    const float trial = (0.1f * static_cast<float>(k) + limit) / peak;
+    const float error = error_at(trial);
+    if (error < best) {
+      best = error;
+      found = trial;
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
 float positive_search(std::span<const float> x, std::span<const float> weights, int most,
                       uint8_t* codes) {
   const size_t n = x.size();
@@ -181,28 +224,8 @@ float positive_search(std::span<const float> x, std::span<const float> weights, 
     std::fill_n(codes, n, uint8_t{0});
     return 0;
   }
-  const auto limit = static_cast<float>(most);
   const auto code_at = [&](float value) { return std::min(most, round_to_int(value)); };
-  const auto error_at = [&](float inverse) {
-    const float scale = 1 / inverse;
-    float error = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const float difference = x[i] - scale * static_cast<float>(code_at(inverse * x[i]));
-      error += weights[i] * difference * difference;
-    }
-    return error;
-  };
-  float inverse = limit / peak;
-  float best = error_at(inverse);
-  for (int k = -4; k <= 4; ++k) {
-    if (k == 0) continue;
-    const float trial = (0.1f * static_cast<float>(k) + limit) / peak;
-    const float error = error_at(trial);
-    if (error < best) {
-      best = error;
-      inverse = trial;
-    }
-  }
+  const float inverse = best_inverse(x, weights, most, peak);
   float sum_xl = 0, sum_l2 = 0;
   for (size_t i = 0; i < n; ++i) {
     const int l = code_at(inverse * x[i]);

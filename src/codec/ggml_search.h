@@ -22,7 +22,7 @@ struct AffineSearch {
   float first, step;  // the range tried at step k is widened by first + step * k codes
   int steps;
   bool absolute_error;  // judge by weighted |error| instead of its square
-  bool equal_only;  // no range when M = m (the variant without importance) rather than when M <= m
+  bool equal_only;      // without importance: no range only when M = m, not already when M < m
 };
 struct AffineFit {
   float scale = 0;
