@@ -13,6 +13,7 @@
 
 #include "backend/cpu/detect.h"
 #include "backend/matmul_matrices.h"
+#include "codec/activation.h"
 #include "codec/codec.h"
 
 namespace sluice::test {
@@ -227,6 +228,174 @@ TEST_P(Matmul, ARowDoesNotDependOnItsCompany) {
     some.rows = 18;
     const std::vector<float> result = product(some, *other, pool);
     ASSERT_TRUE(same_bits(result, {whole.data(), result.size()})) << threads << " threads";
+  }
+}
+
+// The error that `wide` promises (design.md section 3): at most 3e-4 of the output's size, with
+// outliers.
+double relative_error(const MatrixForm& form, InstructionSet set, ActivationMode mode,
+                      ThreadPool& pool) {
+  const int64_t n = 64, columns = 5120;
+  const RandomMatrix matrix(form, n, columns, 23);
+  Rows x{2, columns, std::vector<float>(static_cast<size_t>(2 * columns))};
+  Random random(29);
+  for (float& value : x.values) {
+    value = random.normal() * (random.next() % 611 == 0 ? 30.0f : 1.0f);
+  }
+  const auto packed = pack(matrix.encoded(), set, mode, pool);
+  const std::vector<float> out = product(x, *packed, pool), weights = matrix.decoded();
+  double error = 0, size = 0;
+  for (int64_t row = 0; row < x.rows; ++row) {
+    for (int64_t o = 0; o < n; ++o) {
+      double sum = 0;
+      for (int64_t k = 0; k < columns; ++k) {
+        sum += double{weights[static_cast<size_t>(o * columns + k)]} * double{x.row(row)[k]};
+      }
+      const double difference = sum - double{out[static_cast<size_t>(row * n + o)]};
+      error += difference * difference;
+      size += sum * sum;
+    }
+  }
+  return std::sqrt(error / size);
+}
+
+TEST(MatmulAccuracy, WideKeepsThreeTenThousandths) {
+  ThreadPool pool(2);
+  for (const InstructionSet set : cpu::supported_instruction_sets()) {
+    for (const MatrixForm& form : all_forms()) {
+      if (5120 % form.column_step != 0) continue;
+      EXPECT_LE(relative_error(form, set, ActivationMode::kWide, pool), 3e-4)
+          << cpu::instruction_set_name(set) << " " << form.name;
+    }
+  }
+}
+
+// One int8 digit per 32 costs a percent: less would mean that the mode did not take effect.
+TEST(MatmulAccuracy, DigitIsTheCoarserMode) {
+  ThreadPool pool(2);
+  for (const InstructionSet set : cpu::supported_instruction_sets()) {
+    for (const MatrixForm& form : all_forms()) {
+      if (form.format != Format::kQ4_K && form.format != Format::kQ8_0) continue;
+      const double error = relative_error(form, set, ActivationMode::kDigit, pool);
+      EXPECT_GT(error, 3e-3) << form.name;
+      EXPECT_LT(error, 2e-2) << form.name;
+    }
+  }
+}
+
+struct Recipe {
+  Format format;
+  ActivationScheme scheme;
+  TensorScale input_scale = {};
+};
+
+// `published` is the recipe applied to the rows, then the wide product: the same bits. Two weights
+// with different input scales in one call must each get their own.
+TEST(MatmulPublished, IsTheRecipeThenTheWideProduct) {
+  const TensorScale half{TensorScale::Use::kMultiply, 0.5f},
+      third{TensorScale::Use::kMultiply, 0.3f}, divisor{TensorScale::Use::kDivide, 200.0f};
+  const Recipe recipes[] = {{Format::kFp8Channel, ActivationScheme::kFp8TokenDynamic},
+                            {Format::kFp8Tensor, ActivationScheme::kFp8TensorStatic, half},
+                            {Format::kFp8Tensor, ActivationScheme::kFp8TensorStatic, third},
+                            {Format::kFp8Tensor, ActivationScheme::kFp8TensorDynamic},
+                            {Format::kFp8Block, ActivationScheme::kFp8Group128},
+                            {Format::kInt8, ActivationScheme::kInt8TokenDynamic},
+                            {Format::kNvfp4A4, ActivationScheme::kNvfp4, divisor},
+                            {Format::kMxfp4, ActivationScheme::kMxfp4},
+                            {Format::kMxfp8, ActivationScheme::kMxfp8},
+                            {Format::kBF16, ActivationScheme::kNone}};
+  ThreadPool pool(2);
+  const int64_t rows = 5, columns = 384, n = 20;
+  const Rows x = random_rows(rows, columns, 31);
+  for (const InstructionSet set : cpu::supported_instruction_sets()) {
+    std::vector<std::unique_ptr<ops::Matrix>> published;
+    std::vector<std::vector<float>> expected, outs;
+    for (const Recipe& recipe : recipes) {
+      const auto form =
+          std::find_if(all_forms().begin(), all_forms().end(),
+                       [&](const MatrixForm& f) { return f.format == recipe.format; });
+      const RandomMatrix matrix(*form, n, columns, 37);
+      EncodedMatrix encoded = matrix.encoded();
+      encoded.activations = recipe.scheme;
+      encoded.input_scale = recipe.input_scale;
+      Rows coded = x;
+      for (int64_t row = 0; row < rows && recipe.scheme != ActivationScheme::kNone; ++row) {
+        codec::quantize_activations(
+            recipe.scheme, recipe.input_scale,
+            {coded.values.data() + row * columns, static_cast<size_t>(columns)});
+      }
+      expected.push_back(product(coded, *pack(encoded, set, ActivationMode::kWide, pool), pool));
+      published.push_back(pack(encoded, set, ActivationMode::kPublished, pool));
+      outs.emplace_back(static_cast<size_t>(rows * n), std::nanf(""));
+    }
+    std::vector<cpu::DenseProduct> products;
+    for (size_t i = 0; i < published.size(); ++i)
+      products.push_back({published[i].get(), outs[i].data(), n});
+    std::vector<std::byte> scratch(cpu::matmul_scratch_bytes(rows, columns));
+    cpu::matmul(x.values.data(), rows, columns, columns, rows, products, scratch, pool);
+    for (size_t i = 0; i < outs.size(); ++i) {
+      EXPECT_TRUE(same_bits(outs[i], expected[i]))
+          << cpu::instruction_set_name(set) << " recipe " << i;
+    }
+    EXPECT_FALSE(same_bits(outs[1], outs[2]));
+  }
+}
+
+TEST(MatmulInputs, AnInfinityOrNanGivesNan) {
+  ThreadPool pool(1);
+  for (const InstructionSet set : cpu::supported_instruction_sets()) {
+    for (const MatrixForm& form : all_forms()) {
+      const RandomMatrix matrix(form, 4, 1536, 41);
+      const auto packed = pack(matrix.encoded(), set, ActivationMode::kWide, pool);
+      Rows x = random_rows(2, 1536, 43);
+      x.values[300] = std::nanf("");
+      const std::vector<float> out = product(x, *packed, pool);
+      for (int o = 0; o < 4; ++o) {
+        EXPECT_TRUE(std::isnan(out[static_cast<size_t>(o)])) << form.name;
+        EXPECT_FALSE(std::isnan(out[static_cast<size_t>(4 + o)])) << form.name;
+      }
+    }
+  }
+}
+
+TEST(InstructionSets, SluiceCpuForcesOrFails) {
+  const auto supported = cpu::supported_instruction_sets();
+  ASSERT_FALSE(supported.empty());
+  EXPECT_EQ(supported.front(), InstructionSet::kPortable);
+  EXPECT_TRUE(std::is_sorted(supported.begin(), supported.end()));
+  for (int i = 0; i <= static_cast<int>(InstructionSet::kAmx); ++i) {
+    const auto set = static_cast<InstructionSet>(i);
+    const std::string name(cpu::instruction_set_name(set));
+    ASSERT_EQ(setenv("SLUICE_CPU", name.c_str(), 1), 0);
+    const auto chosen = cpu::choose_instruction_set();
+    const bool has = std::find(supported.begin(), supported.end(), set) != supported.end();
+    std::printf("%s: %s\n", name.c_str(),
+                has ? "supported, tested" : "not supported here, skipped");
+    ASSERT_EQ(chosen.ok(), has) << name;
+    if (has) {
+      EXPECT_EQ(chosen.value(), set);
+    } else {
+      EXPECT_EQ(chosen.error().code, ErrorCode::kUsage);
+      EXPECT_NE(chosen.error().message().find("portable"), std::string::npos);
+    }
+  }
+  ASSERT_EQ(setenv("SLUICE_CPU", "sse9", 1), 0);
+  const auto unknown = cpu::choose_instruction_set();
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_NE(unknown.error().message().find("sse9"), std::string::npos);
+  ASSERT_EQ(unsetenv("SLUICE_CPU"), 0);
+  EXPECT_EQ(cpu::choose_instruction_set().value(), supported.back());
+}
+
+// The plan's figure is what packing takes.
+TEST(PackedBytes, AreWhatTheMatrixHolds) {
+  ThreadPool pool(2);
+  for (const MatrixForm& form : all_forms()) {
+    const RandomMatrix matrix(form, 48, 1536, 47);
+    const auto packed =
+        pack(matrix.encoded(), InstructionSet::kPortable, ActivationMode::kWide, pool);
+    EXPECT_EQ(packed->bytes(), cpu::packed_bytes(matrix.encoded(), InstructionSet::kPortable,
+                                                 ActivationMode::kWide));
   }
 }
 

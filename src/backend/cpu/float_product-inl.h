@@ -174,6 +174,7 @@ void float_blocked(const ProductCall& call) {
           static_cast<const float*>(call.activations) + first * kFloatColumns;
       for (int64_t row = 0; row < rows; ++row) Lanes::store(results[row], Lanes::broadcast(0.0f));
       for (int64_t u = 0; u < weight.units_per_group; ++u) {
+        Lanes::prefetch_unit(unit, weight.unit.bytes);
         const FloatScales scales = scales_of(weight, group, u, unit);
         decode_float_panel<kKind>(unit + weight.unit.code_offset, panel);
         int64_t row = 0;
@@ -181,8 +182,8 @@ void float_blocked(const ProductCall& call) {
           multiply_float_panel<kStep>(panel, scales, activations + row * kFloatColumns,
                                       results + row);
         }
-        for (; row + 2 <= rows; row += 2) {
-          multiply_float_panel<2>(panel, scales, activations + row * kFloatColumns, results + row);
+        for (; row + 4 <= rows; row += 4) {
+          multiply_float_panel<4>(panel, scales, activations + row * kFloatColumns, results + row);
         }
         for (; row < rows; ++row) {
           multiply_float_panel<1>(panel, scales, activations + row * kFloatColumns, results + row);
@@ -201,6 +202,10 @@ template <CodeKind kKind>
 void float_any(const ProductCall& call) {
   if (call.rows == 1) return float_direct<kKind, 1>(call);
   if (call.rows == 2) return float_direct<kKind, 2>(call);
+  if constexpr (Lanes::kDirectRows >= 4) {
+    if (call.rows == 3) return float_direct<kKind, 3>(call);
+    if (call.rows == 4) return float_direct<kKind, 4>(call);
+  }
   float_blocked<kKind>(call);
 }
 

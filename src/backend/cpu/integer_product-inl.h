@@ -382,6 +382,7 @@ void multiply_blocked(const ProductCall& call) {
           static_cast<const uint8_t*>(call.activations) + first * kRowBytes;
       for (int64_t row = 0; row < rows; ++row) Lanes::store(sums[row], Lanes::broadcast(0.0f));
       for (int64_t u = 0; u < weight.units_per_group; ++u) {
+        Lanes::prefetch_unit(unit, shape.bytes);
         decode_scales(shape, unit, lines);
         decode_panel<kSource>(shape, unit, table, panel);
         multiply_panel<kPanelSource, kHalf, kMin, kDigit>(panel, lines, scale_shift, activations,
@@ -399,6 +400,10 @@ template <Source kSource, bool kHalf, bool kMin, bool kDigit>
 void multiply_any(const ProductCall& call) {
   if (call.rows == 1) return multiply_direct<kSource, kHalf, kMin, kDigit, 1>(call);
   if (call.rows == 2) return multiply_direct<kSource, kHalf, kMin, kDigit, 2>(call);
+  if constexpr (Lanes::kDirectRows >= 4) {
+    if (call.rows == 3) return multiply_direct<kSource, kHalf, kMin, kDigit, 3>(call);
+    if (call.rows == 4) return multiply_direct<kSource, kHalf, kMin, kDigit, 4>(call);
+  }
   multiply_blocked<kSource, kHalf, kMin, kDigit>(call);
 }
 

@@ -8,6 +8,7 @@
 #include "backend/cpu/prepare.h"
 #include "backend/cpu/product.h"
 #include "base/check.h"
+#include "codec/activation.h"
 
 namespace sluice::cpu {
 namespace {
@@ -116,9 +117,29 @@ void multiply_share(std::span<const DenseProduct* const> set, const ProductCall&
   }
 }
 
+// What the build's recipe does to the inputs; nothing unless the mode is `published`.
+ActivationScheme recipe_of(const PackedMatrix& matrix) {
+  return matrix.mode() == ops::ActivationMode::kPublished ? matrix.activations()
+                                                          : ActivationScheme::kNone;
+}
+
 // Products that read the same prepared rows go together.
 bool same_input(const PackedMatrix& a, const PackedMatrix& b) {
-  return form_for(a) == form_for(b) && a.mode() == b.mode();
+  const ActivationScheme scheme = recipe_of(a);
+  if (form_for(a) != form_for(b) || scheme != recipe_of(b)) return false;
+  return scheme == ActivationScheme::kNone || (a.input_scale().use == b.input_scale().use &&
+                                               a.input_scale().value == b.input_scale().value);
+}
+
+// The rows as the recipe's codes stand for them, [rows, columns] dense in `out`.
+void apply_recipe(const PackedMatrix& matrix, const RowSpan& span, float* out, ThreadPool& pool) {
+  pool.for_range(span.rows, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const std::span<float> to(out + row * span.columns, static_cast<size_t>(span.columns));
+      std::copy_n(span.x + row * span.stride, span.columns, to.begin());
+      codec::quantize_activations(matrix.activations(), matrix.input_scale(), to);
+    }
+  });
 }
 
 constexpr size_t kMostProducts = 16;
@@ -176,7 +197,13 @@ void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64
     const Prepared form = form_for(leader);
     auto* units = pieces.take<std::byte>(prepared_bytes(form, rows, columns));
     auto* row_factors = pieces.take<float>(static_cast<size_t>(rows) * sizeof(float));
-    prepare(form, {x, rows, columns, stride}, units, row_factors, pool);
+    RowSpan inputs{x, rows, columns, stride};
+    if (recipe_of(leader) != ActivationScheme::kNone) {
+      auto* values = pieces.take<float>(static_cast<size_t>(rows * columns) * sizeof(float));
+      apply_recipe(leader, inputs, values, pool);
+      inputs = {values, rows, columns, columns};
+    }
+    prepare(form, inputs, units, row_factors, pool);
 
     ProductCall common;
     common.activations = units;

@@ -31,6 +31,8 @@ struct Floats {
 struct Lanes {
   // Sixteen registers: one row of two granules and two digits already takes eight.
   static constexpr int kPanelRows = 1;
+  // Up to how many rows codes go from memory through registers into the product, without a panel.
+  static constexpr int kDirectRows = 2;
   static constexpr int kFloatRows = 3;
   // VPMADDUBSW would saturate on codes above 127: signed codes go through their absolute values.
   static constexpr int kSignedOffsetShift = -1;

@@ -26,6 +26,8 @@ struct Lanes {
   // Rows of a panel product in flight: 8 sums of pairs of granules, two digits each, stay in
   // registers.
   static constexpr int kPanelRows = 4;
+  // Up to how many rows codes go from memory through registers into the product, without a panel.
+  static constexpr int kDirectRows = 4;
   static constexpr int kFloatRows = 12;
   // VPDPBUSD takes unsigned weights: signed codes are kept with an offset of 128.
   static constexpr int kSignedOffsetShift = 7;

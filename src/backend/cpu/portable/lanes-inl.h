@@ -24,6 +24,8 @@ struct Floats {
 
 struct Lanes {
   static constexpr int kPanelRows = 1;
+  // Up to how many rows codes go from memory through registers into the product, without a panel.
+  static constexpr int kDirectRows = 2;
   static constexpr int kFloatRows = 2;
   static constexpr int kSignedOffsetShift = -1;  // signed codes are multiplied as they are
 
