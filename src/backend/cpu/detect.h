@@ -1,4 +1,5 @@
-// Which instruction sets this process may use: CPUID, the system's leave, and SLUICE_CPU; decided once.
+// Which instruction sets this process may use: CPUID, the system's leave, and SLUICE_CPU; decided
+// once.
 #pragma once
 
 #include <span>
@@ -8,7 +9,8 @@
 
 namespace sluice::cpu {
 
-// In ascending order of preference. "portable" builds everywhere (Highway's baseline, Arm included).
+// In ascending order of preference. "portable" builds everywhere (Highway's baseline, Arm
+// included).
 enum class InstructionSet { kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kAmx };
 
 std::string_view instruction_set_name(InstructionSet set);
@@ -16,7 +18,8 @@ std::string_view instruction_set_name(InstructionSet set);
 // All that this machine (and its system, for AMX) can execute, ascending; never empty.
 std::span<const InstructionSet> supported_instruction_sets();
 
-// The best supported one, or what SLUICE_CPU says; unknown or unsupported there is an error that lists the supported.
+// The best supported one, or what SLUICE_CPU says; unknown or unsupported there is an error that
+// lists the supported.
 Result<InstructionSet> choose_instruction_set();
 
 }  // namespace sluice::cpu

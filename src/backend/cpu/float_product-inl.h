@@ -94,7 +94,6 @@ void float_direct(const ProductCall& call) {
       totals[row] = sums[0][row] = sums[1][row] = Lanes::broadcast(0.0f);
     }
     for (int64_t u = 0; u < weight.units_per_group; ++u) {
-      Lanes::prefetch_unit(unit, weight.unit.bytes);
       const uint8_t* codes = unit + weight.unit.code_offset;
       const FloatScales scales = scales_of(weight, group, u, unit);
       for (int granule = 0; granule < 4; ++granule) {
@@ -174,7 +173,6 @@ void float_blocked(const ProductCall& call) {
           static_cast<const float*>(call.activations) + first * kFloatColumns;
       for (int64_t row = 0; row < rows; ++row) Lanes::store(results[row], Lanes::broadcast(0.0f));
       for (int64_t u = 0; u < weight.units_per_group; ++u) {
-        Lanes::prefetch_unit(unit, weight.unit.bytes);
         const FloatScales scales = scales_of(weight, group, u, unit);
         decode_float_panel<kKind>(unit + weight.unit.code_offset, panel);
         int64_t row = 0;

@@ -26,7 +26,7 @@ struct alignas(64) ScaleLines {
   float min[16][kGroupRows];
 };
 
-// One unit's codes, one byte each: 8 granules x 8 lines.
+// One unit's codes, one byte each, in the order of CodeKind::kByte.
 struct alignas(64) CodePanel {
   uint8_t lines[64][kLine];
 };
@@ -149,42 +149,51 @@ constexpr bool is_signed() {
          kSource == Source::kSignedPanel;
 }
 
-// Line j of granules 2 pair and 2 pair + 1.
+// Line j of granules 2 pair and 2 pair + 1. Lines lie in the order in which they are read here
+// (product.h).
 template <Source kSource>
-SLUICE_INLINE void decode_lines(const uint8_t* codes, const uint8_t* high, const Codes table,
-                                int pair, int j, Codes& even, Codes& odd) {
-  if constexpr (kSource == Source::kByte) {
-    even = Lanes::signed_line(codes + kLine * (16 * pair + j));
-    odd = Lanes::signed_line(codes + kLine * (16 * pair + 8 + j));
-  } else if constexpr (kSource == Source::kPlainPanel || kSource == Source::kSixPanel ||
-                       kSource == Source::kSignedPanel) {
-    even = Lanes::load_line(codes + kLine * (16 * pair + j));
-    odd = Lanes::load_line(codes + kLine * (16 * pair + 8 + j));
-  } else {
-    const Codes both = Lanes::load_line(codes + kLine * (8 * pair + j));
-    even = Lanes::and_mask(both, 0x0f);
-    odd = Lanes::and_mask(Lanes::template shift_right<4>(both), 0x0f);
-    if constexpr (kSource == Source::kNibbleTable) {
-      even = Lanes::lookup(table, even);
-      odd = Lanes::lookup(table, odd);
-    } else if constexpr (kSource == Source::kFive) {
-      const Codes bits = Lanes::shift_right_by(Lanes::load_line(high + kLine * j), 2 * pair);
-      even = Lanes::or_bits(even, Lanes::and_mask(Lanes::template shift_left<4>(bits), 0x10));
-      odd = Lanes::or_bits(odd, Lanes::and_mask(Lanes::template shift_left<3>(bits), 0x10));
-    } else if constexpr (kSource == Source::kSix) {
-      const Codes bits = Lanes::shift_right_by(
-          Lanes::load_line(high + kLine * (8 * (pair / 2) + j)), 4 * (pair % 2));
-      even = Lanes::or_bits(even, Lanes::and_mask(Lanes::template shift_left<4>(bits), 0x30));
-      odd = Lanes::or_bits(odd, Lanes::and_mask(Lanes::template shift_left<2>(bits), 0x30));
+SLUICE_INLINE void decode_lines(const uint8_t* codes, const Codes table, int pair, int j,
+                                Codes& even, Codes& odd) {
+  constexpr bool kBytes = kSource == Source::kByte || kSource == Source::kPlainPanel ||
+                          kSource == Source::kSixPanel || kSource == Source::kSignedPanel;
+  if constexpr (kBytes) {
+    const uint8_t* lines = codes + kLine * (16 * pair + 2 * j);
+    if constexpr (kSource == Source::kByte) {
+      even = Lanes::signed_line(lines);
+      odd = Lanes::signed_line(lines + kLine);
+    } else {
+      even = Lanes::load_line(lines);
+      odd = Lanes::load_line(lines + kLine);
     }
+    return;
+  }
+  int line = 8 * pair + j;
+  if constexpr (kSource == Source::kFive) line = pair == 0 ? 2 * j : line + 8;
+  if constexpr (kSource == Source::kSix) line = 24 * (pair / 2) + (pair % 2 == 0 ? 2 * j : 16 + j);
+  const Codes both = Lanes::load_line(codes + kLine * line);
+  even = Lanes::and_mask(both, 0x0f);
+  odd = Lanes::and_mask(Lanes::template shift_right<4>(both), 0x0f);
+  if constexpr (kSource == Source::kNibbleTable) {
+    even = Lanes::lookup(table, even);
+    odd = Lanes::lookup(table, odd);
+  } else if constexpr (kSource == Source::kFive) {
+    const Codes high = Lanes::load_line(codes + kLine * (2 * j + 1));
+    const Codes bits = Lanes::shift_right_by(high, 2 * pair);
+    even = Lanes::or_bits(even, Lanes::and_mask(Lanes::template shift_left<4>(bits), 0x10));
+    odd = Lanes::or_bits(odd, Lanes::and_mask(Lanes::template shift_left<3>(bits), 0x10));
+  } else if constexpr (kSource == Source::kSix) {
+    const Codes high = Lanes::load_line(codes + kLine * (24 * (pair / 2) + 2 * j + 1));
+    const Codes bits = Lanes::shift_right_by(high, 4 * (pair % 2));
+    even = Lanes::or_bits(even, Lanes::and_mask(Lanes::template shift_left<4>(bits), 0x30));
+    odd = Lanes::or_bits(odd, Lanes::and_mask(Lanes::template shift_left<2>(bits), 0x30));
   }
 }
 
 // kRows activation rows times one unit. kHalf: a scale covers 16 columns instead of 32 or more.
 template <Source kSource, bool kHalf, bool kMin, bool kDigit, int kRows>
-SLUICE_INLINE void multiply_unit(const uint8_t* codes, const uint8_t* high, const Codes table,
-                                 const ScaleLines& lines, int scale_shift,
-                                 const uint8_t* activations, Floats (&totals)[kRows]) {
+SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const ScaleLines& lines,
+                                 int scale_shift, const uint8_t* activations,
+                                 Floats (&totals)[kRows]) {
   constexpr int kDigits = kDigit ? 1 : 2;
   constexpr int64_t kRowBytes = kDigit ? sizeof(DigitUnit) : sizeof(WideUnit);
   constexpr int kSegments = kHalf ? 2 : 1;
@@ -209,7 +218,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const uint8_t* high, cons
       for (int line = 0; line < kSegmentLines; ++line) {
         const int j = segment * kSegmentLines + line;
         Codes even, odd;
-        decode_lines<kSource>(codes, high, table, pair, j, even, odd);
+        decode_lines<kSource>(codes, table, pair, j, even, odd);
         SLUICE_UNROLL
         for (int row = 0; row < kRows; ++row) {
           SLUICE_UNROLL
@@ -277,10 +286,9 @@ void decode_panel(const UnitShape& shape, const uint8_t* unit, const Codes table
     SLUICE_UNROLL
     for (int j = 0; j < 8; ++j) {
       Codes even, odd;
-      decode_lines<kSource>(unit + shape.code_offset, unit + shape.high_offset, table, pair, j,
-                            even, odd);
-      Lanes::store_line(panel.lines[16 * pair + j], even);
-      Lanes::store_line(panel.lines[16 * pair + 8 + j], odd);
+      decode_lines<kSource>(unit + shape.code_offset, table, pair, j, even, odd);
+      Lanes::store_line(panel.lines[16 * pair + 2 * j], even);
+      Lanes::store_line(panel.lines[16 * pair + 2 * j + 1], odd);
     }
   }
 }
@@ -319,10 +327,8 @@ void multiply_direct(const ProductCall& call) {
     Floats totals[kRows];
     for (int row = 0; row < kRows; ++row) totals[row] = Lanes::broadcast(0.0f);
     for (int64_t u = 0; u < weight.units_per_group; ++u) {
-      Lanes::prefetch_unit(unit, shape.bytes);
       decode_scales(shape, unit, lines);
-      multiply_unit<kSource, kHalf, kMin, kDigit, kRows>(unit + shape.code_offset,
-                                                         unit + shape.high_offset, table, lines,
+      multiply_unit<kSource, kHalf, kMin, kDigit, kRows>(unit + shape.code_offset, table, lines,
                                                          scale_shift, activations, totals);
       unit += shape.bytes;
       activations += kRows * kRowBytes;
@@ -338,7 +344,7 @@ SLUICE_INLINE void multiply_panel_rows(const CodePanel& panel, const ScaleLines&
   Floats totals[kRows];
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) totals[row] = Lanes::load(sums[row]);
-  multiply_unit<kPanelSource, kHalf, kMin, kDigit, kRows>(panel.lines[0], nullptr, Codes{}, lines,
+  multiply_unit<kPanelSource, kHalf, kMin, kDigit, kRows>(panel.lines[0], Codes{}, lines,
                                                           scale_shift, activations, totals);
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) Lanes::store(sums[row], totals[row]);
@@ -382,7 +388,6 @@ void multiply_blocked(const ProductCall& call) {
           static_cast<const uint8_t*>(call.activations) + first * kRowBytes;
       for (int64_t row = 0; row < rows; ++row) Lanes::store(sums[row], Lanes::broadcast(0.0f));
       for (int64_t u = 0; u < weight.units_per_group; ++u) {
-        Lanes::prefetch_unit(unit, shape.bytes);
         decode_scales(shape, unit, lines);
         decode_panel<kSource>(shape, unit, table, panel);
         multiply_panel<kPanelSource, kHalf, kMin, kDigit>(panel, lines, scale_shift, activations,

@@ -21,16 +21,19 @@ inline constexpr int kIntegerColumns = 256;  // K of a unit of integer codes
 inline constexpr int kFloatColumns = 128;    // K of a unit of float codes
 inline constexpr int kGranule = 32;          // columns that share at least one scale
 
-// How a unit stores its codes.
+// How a unit stores its codes. Lines lie in the order in which kernels read them: one ascending
+// stream is what the hardware prefetches best (docs/decisions/cpu-products.md).
 //
-// Nibbles: 4 pairs of granules x 8 lines; byte b of lane r of line j of pair p holds row r's
-// columns 64p + 4j + b (low) and 64p + 32 + 4j + b (high). Bytes: 8 granules x 8 lines, 4 columns a
-// dword.
+// Nibbles: line 8p + j, byte b of lane r holds row r's columns 64p + 4j + b (low) and 64p + 32 + 4j
+// + b (high): a pair p of granules shares 8 lines. Bytes: lines 16p + 2j and 16p + 2j + 1 hold 4
+// columns of granules 2p and 2p + 1 a dword.
 enum class CodeKind : uint8_t {
   kNibble,       // value 0..15
   kNibbleTable,  // value table[nibble]
-  kFive,  // nibbles, and 8 lines before them: bit g of the byte of column 32g + l is its fifth bit
-  kSix,   // nibbles, and 2 x 8 lines: bits 2(g mod 4) of line set g/4; value - 32
+  kFive,  // nibbles; behind each line of pair 0 one more: bit g of column 32g + l's byte is its
+          // fifth
+  kSix,   // nibbles; behind each line j of pair 2h one more: bits 2(g mod 4) of granules 4h..4h+3;
+          // value - 32
   kByte,  // signed
   kBF16,  // float: 64 lines, a dword has two columns, the even one low
   kF16,   // float: per column 16 halves
@@ -70,7 +73,6 @@ struct UnitShape {
   uint32_t super_offset = 0;  // f16 d[16], f16 dmin[16]
   uint32_t scale_offset = 0;
   uint32_t min_offset = 0;
-  uint32_t high_offset = 0;  // the lines of kFive and kSix
   uint32_t code_offset = 0;
   uint32_t bytes = 0;
 };

@@ -228,13 +228,6 @@ struct Lanes {
     columns[3] = {_mm256_castsi256_ps(_mm256_and_si256(odd.low, top)),
                   _mm256_castsi256_ps(_mm256_and_si256(odd.high, top))};
   }
-
-  static constexpr size_t kPrefetchBytes = 1024;
-  SLUICE_INLINE void prefetch_unit(const uint8_t* unit, uint32_t bytes) {
-    for (uint32_t offset = 0; offset < bytes; offset += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(unit + kPrefetchBytes + offset), _MM_HINT_T0);
-    }
-  }
 };
 
 }  // namespace

@@ -156,13 +156,6 @@ struct Lanes {
     columns[2] = _mm512_castsi512_ps(_mm512_and_si512(even, high));
     columns[3] = _mm512_castsi512_ps(_mm512_and_si512(odd, high));
   }
-
-  static constexpr size_t kPrefetchBytes = 4096;
-  SLUICE_INLINE void prefetch_unit(const uint8_t* unit, uint32_t bytes) {
-    for (uint32_t offset = 0; offset < bytes; offset += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(unit + kPrefetchBytes + offset), _MM_HINT_T0);
-    }
-  }
 };
 
 }  // namespace

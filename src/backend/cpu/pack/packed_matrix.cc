@@ -54,8 +54,6 @@ void spread_row(const RowUnit& row, const UnitShape& shape, int lane, uint8_t* u
   const int scale_count = shape.scales == ScaleKind::kK4 ? 12 : shape.scale_groups;
   spread_any(row.scales, scale_count, scale_bytes(shape.scales), unit + shape.scale_offset, lane);
   spread_any(row.mins, shape.scale_groups, min_bytes(shape.mins), unit + shape.min_offset, lane);
-  spread(row.high, static_cast<int>(shape.code_offset - shape.high_offset) / kLine, 4,
-         unit + shape.high_offset, lane);
   if (shape.codes == CodeKind::kF16) {
     spread(row.codes, kFloatColumns, 2, unit + shape.code_offset, lane);
   } else {

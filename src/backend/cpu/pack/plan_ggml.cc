@@ -68,8 +68,11 @@ void read_q5_k(const EncodedMatrix& source, const UnitShape&, int64_t row, int64
   std::memcpy(out.super, block.d, 2);
   std::memcpy(out.super + 2, block.dmin, 2);
   std::memcpy(out.scales, block.scales, 12);
-  std::memcpy(out.high, block.qh, 32);
-  std::memcpy(out.codes, block.qs, 128);
+  for (int j = 0; j < 8; ++j) {
+    std::memcpy(out.codes + 8 * j, block.qs + 4 * j, 4);
+    std::memcpy(out.codes + 8 * j + 4, block.qh + 4 * j, 4);
+  }
+  std::memcpy(out.codes + 64, block.qs + 32, 96);
 }
 
 void read_q6_k(const EncodedMatrix& source, const UnitShape&, int64_t row, int64_t unit,
@@ -77,15 +80,20 @@ void read_q6_k(const EncodedMatrix& source, const UnitShape&, int64_t row, int64
   const auto& block = super_block<codec::BlockQ6_K>(source, row, unit);
   std::memcpy(out.super, block.d, 2);
   std::memcpy(out.scales, block.scales, 16);
-  std::memcpy(out.high, block.qh, 64);
-  // A byte of theirs has granules t and t + 2, one of ours t and t + 1.
   for (int half = 0; half < 2; ++half) {
     const uint8_t* low = block.ql + 64 * half;
-    uint8_t* codes = out.codes + 64 * half;
+    // A byte of theirs has granules t and t + 2, one of ours t and t + 1.
+    uint8_t first[kGranule], second[kGranule];
     for (int i = 0; i < kGranule; ++i) {
-      codes[i] = static_cast<uint8_t>((low[i] & 15) | low[32 + i] << 4);
-      codes[32 + i] = static_cast<uint8_t>(low[i] >> 4 | (low[32 + i] & 0xf0));
+      first[i] = static_cast<uint8_t>((low[i] & 15) | low[32 + i] << 4);
+      second[i] = static_cast<uint8_t>(low[i] >> 4 | (low[32 + i] & 0xf0));
     }
+    uint8_t* codes = out.codes + 96 * half;
+    for (int j = 0; j < 8; ++j) {
+      std::memcpy(codes + 8 * j, first + 4 * j, 4);
+      std::memcpy(codes + 8 * j + 4, block.qh + 32 * half + 4 * j, 4);
+    }
+    std::memcpy(codes + 64, second, kGranule);
   }
 }
 
@@ -141,10 +149,12 @@ void read_iq4_xs(const EncodedMatrix& source, const UnitShape&, int64_t row, int
 void read_q8_0(const EncodedMatrix& source, const UnitShape&, int64_t row, int64_t unit,
                RowUnit& out) {
   const auto blocks = blocks_of<codec::BlockQ8_0>(source, row, unit, codec::kLegacyBlock);
+  uint8_t codes[kIntegerColumns] = {};
   for (int s = 0; s < blocks.count; ++s) {
     std::memcpy(out.scales + 2 * s, blocks.first[s].d, 2);
-    std::memcpy(out.codes + kGranule * s, blocks.first[s].qs, kGranule);
+    std::memcpy(codes + kGranule * s, blocks.first[s].qs, kGranule);
   }
+  interleave_granules(codes, out.codes);
 }
 
 // Q4_0, Q4_1 and IQ4_NL.
@@ -167,6 +177,7 @@ template <typename Block, int kOffset>
 void read_five_bit_blocks(const EncodedMatrix& source, const UnitShape&, int64_t row, int64_t unit,
                           RowUnit& out) {
   const auto blocks = blocks_of<Block>(source, row, unit, codec::kLegacyBlock);
+  uint8_t codes[kIntegerColumns] = {};
   for (int s = 0; s < blocks.count; ++s) {
     const Block& block = blocks.first[s];
     std::memcpy(out.scales + 2 * s, block.d, 2);
@@ -175,9 +186,10 @@ void read_five_bit_blocks(const EncodedMatrix& source, const UnitShape&, int64_t
     split_halves(block.qs, values);
     for (int i = 0; i < kGranule; ++i) {
       const int fifth = block.qh[i / 8] >> (i % 8) & 1;
-      out.codes[kGranule * s + i] = static_cast<uint8_t>(values[i] + 16 * fifth - kOffset);
+      codes[kGranule * s + i] = static_cast<uint8_t>(values[i] + 16 * fifth - kOffset);
     }
   }
+  interleave_granules(codes, out.codes);
 }
 
 void read_mxfp4(const EncodedMatrix& source, const UnitShape&, int64_t row, int64_t unit,

@@ -91,7 +91,7 @@ void read_integers(const EncodedMatrix& source, const UnitShape& shape, int64_t 
     for (size_t i = 0; i < codes.size(); ++i) values[i] = static_cast<uint8_t>(codes[i] + 8);
     join_nibbles(values, out.codes);
   } else {
-    std::memcpy(out.codes, codes.data(), codes.size());
+    interleave_granules(reinterpret_cast<const uint8_t*>(codes.data()), out.codes);
   }
   const int64_t per_row = source.columns / source.block_columns,
                 width = shape.columns / shape.scale_groups;

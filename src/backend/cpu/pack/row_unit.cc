@@ -1,24 +1,20 @@
 #include "backend/cpu/pack/row_unit.h"
 
-#include "base/check.h"
+#include <cstring>
 
 namespace sluice::cpu {
 namespace {
-
-uint32_t high_bytes(CodeKind kind) {
-  if (kind == CodeKind::kFive) return 8 * kLine;
-  if (kind == CodeKind::kSix) return 16 * kLine;
-  return 0;
-}
 
 uint32_t code_bytes(CodeKind kind) {
   switch (kind) {
     case CodeKind::kNibble:
     case CodeKind::kNibbleTable:
-    case CodeKind::kFive:
-    case CodeKind::kSix:
     case CodeKind::kE4M3:
       return 32 * kLine;
+    case CodeKind::kFive:
+      return 40 * kLine;
+    case CodeKind::kSix:
+      return 48 * kLine;
     case CodeKind::kByte:
     case CodeKind::kBF16:
     case CodeKind::kF16:
@@ -76,9 +72,8 @@ UnitShape lay_out(UnitShape shape) {
   shape.scale_offset = has_super ? kLine : 0;
   shape.min_offset =
       shape.scale_offset + elements * rows * static_cast<uint32_t>(scale_bytes(shape.scales));
-  shape.high_offset = whole_lines(
+  shape.code_offset = whole_lines(
       shape.min_offset + shape.scale_groups * rows * static_cast<uint32_t>(min_bytes(shape.mins)));
-  shape.code_offset = shape.high_offset + high_bytes(shape.codes);
   shape.bytes = shape.code_offset + code_bytes(shape.codes);
   return shape;
 }
@@ -89,6 +84,13 @@ void join_nibbles(const uint8_t* codes, uint8_t* bytes) {
       bytes[kGranule * pair + i] =
           static_cast<uint8_t>(codes[64 * pair + i] | codes[64 * pair + kGranule + i] << 4);
     }
+  }
+}
+
+void interleave_granules(const uint8_t* codes, uint8_t* bytes) {
+  for (int granule = 0; granule < 8; ++granule) {
+    uint8_t* first = bytes + 64 * (granule / 2) + 4 * (granule % 2);
+    for (int j = 0; j < 8; ++j) std::memcpy(first + 8 * j, codes + kGranule * granule + 4 * j, 4);
   }
 }
 

@@ -11,7 +11,6 @@ namespace sluice::cpu {
 // Bytes in the order of product.h's sections; a format fills those that its UnitShape has.
 struct RowUnit {
   uint8_t codes[kFloatColumns * 4];  // dwords in line order (F16: halves in column order)
-  uint8_t high[64];                  // dwords in line order
   uint8_t super[4];                  // f16 d, f16 dmin
   uint8_t scales[16 * 4];            // scale_groups elements of scale_bytes(kind); kK4: 12 bytes
   uint8_t mins[16 * 2];              // scale_groups elements of min_bytes(kind)
@@ -41,7 +40,8 @@ PackPlan plan_safetensors(const EncodedMatrix& source);
 // Fills in the offsets and the size, from the kinds and scale_groups.
 UnitShape lay_out(UnitShape shape);
 
-// 256 codes of 4 bits to the nibble order of product.h.
+// 256 codes, one a byte in column order, to the nibble and byte orders of product.h.
 void join_nibbles(const uint8_t* codes, uint8_t* bytes);
+void interleave_granules(const uint8_t* codes, uint8_t* bytes);
 
 }  // namespace sluice::cpu

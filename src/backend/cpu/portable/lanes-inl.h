@@ -216,8 +216,6 @@ struct Lanes {
       }
     }
   }
-
-  SLUICE_INLINE void prefetch_unit(const uint8_t*, uint32_t) {}
 };
 
 }  // namespace
