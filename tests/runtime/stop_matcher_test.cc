@@ -17,7 +17,8 @@ std::string shown(const std::vector<std::string>& stops, const std::string& text
     out += matcher.push(text.substr(begin, cut - begin));
     begin = cut;
   }
-  return out + matcher.push(text.substr(begin)) + matcher.finish();
+  out += matcher.push(text.substr(begin));
+  return out + matcher.finish();
 }
 
 TEST(StopMatcher, EveryCutGivesTheSameText) {
