@@ -23,7 +23,7 @@ test: build
 asan:
 	@scripts/install_packages.sh test
 	cmake --preset asan
-	cmake --build --preset asan --parallel $(JOBS)
+	cmake --build --preset asan --parallel $(JOBS) --target unit_tests
 	scripts/run_tests.sh asan -L unit
 
 # FUZZ_SECONDS in all, shared by the targets, two at a time.
