@@ -24,9 +24,6 @@ function(sluice_test name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} sluice_test_support GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
-  if("unit" IN_LIST ARG_LABELS)
-    set_property(GLOBAL APPEND PROPERTY SLUICE_UNIT_TESTS ${name})
-  endif()
 endfunction()
 
 # sluice_fuzz(NAME SOURCES... DEPENDS targets...): a libFuzzer program, only with SLUICE_FUZZ.
