@@ -102,6 +102,17 @@ TEST(Nfc, RandomTextAsIcuHasItAndChangesCoverEveryDifference) {
   }
 }
 
+// Marks of one class keep their order; sorts that do not keep it show that in long runs only.
+TEST(Nfc, LongRunsOfMarksAsIcuHasThem) {
+  std::mt19937 random(12);
+  const std::u32string marks = U"\u0300\u0301\u0308\u0316\u0323\u0327\u0345\u0F73\u0344";
+  for (int round = 0; round < 200; ++round) {
+    std::u32string text = U"a";
+    for (int i = 0; i < 200; ++i) text += marks[random() % marks.size()];
+    ASSERT_EQ(our_form(utf8(text)), icu_form(utf8(text)));
+  }
+}
+
 TEST(Nfc, NewerMarksStayWhereTheyAre) {
   // U+1DFA (Unicode 14, class 218) would move before U+0301 (class 230); U+11935 U+11930 (Unicode
   // 13) compose.
