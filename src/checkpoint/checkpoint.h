@@ -23,7 +23,8 @@
 namespace sluice::checkpoint {
 
 // What a file is opened for. As a model, GGUF files that are only a part of one (a vision tower, a
-// draft head, an importance matrix) are refused with an explanation.
+// draft head, an importance matrix) or hold types without a decoder are refused with an
+// explanation. As any file they are read, tensors without a decoder left out with a note.
 enum class Purpose { kModel, kAnyFile };
 
 class Checkpoint {
@@ -38,9 +39,8 @@ class Checkpoint {
                                  Purpose purpose = Purpose::kModel);
 
   Container container() const { return container_; }
-  const std::filesystem::path& folder() const {
-    return folder_;
-  }  // where config.json and the tokenizer lie
+  // Where config.json and the tokenizer lie.
+  const std::filesystem::path& folder() const { return folder_; }
   const std::vector<std::filesystem::path>& files() const { return files_; }
 
   // In file order: file by file, by place in the file.
@@ -50,13 +50,10 @@ class Checkpoint {
   // Metadata of a GGUF (first part); nullptr for safetensors.
   const GgufMetadata* gguf() const { return gguf_.get(); }
 
-  // Files of the same folder that belong to a text model and are no part of this checkpoint.
-  const std::vector<std::filesystem::path>& vision_beside() const {
-    return vision_beside_;
-  }  // *mmproj*.gguf
-  const std::vector<std::filesystem::path>& draft_beside() const {
-    return draft_beside_;
-  }  // mtp-*.gguf
+  // Files of the same folder that belong to a text model and are no part of this checkpoint:
+  // *mmproj*.gguf and mtp-*.gguf.
+  const std::vector<std::filesystem::path>& vision_beside() const { return vision_beside_; }
+  const std::vector<std::filesystem::path>& draft_beside() const { return draft_beside_; }
 
   // A JSON file beside the weights ("config.json", "generation_config.json",
   // "hf_quant_config.json"); nothing if there is none; an error if it is damaged or larger than 16

@@ -46,7 +46,8 @@ class GgufMetadata {
   // Keys in file order with their values.
   const std::vector<std::pair<std::string, GgufValue>>& entries() const { return entries_; }
   const GgufValue* find(std::string_view key) const;
-  GgufType stored_type(size_t entry) const { return types_[entry]; }  // never kArray: see GgufType
+  // Of an entry's value, or of the elements of its array.
+  GgufType stored_type(size_t entry) const { return types_[entry]; }
 
   // Typed access. Nothing if absent; an error naming file and key if present with another type or
   // out of range (GG-15). Integers accept any stored width and sign whose value fits; an empty
@@ -56,8 +57,8 @@ class GgufMetadata {
   Result<std::optional<bool>> boolean(std::string_view key) const;
   Result<std::optional<std::string>> string(std::string_view key) const;
   Result<std::optional<std::vector<std::string>>> strings(std::string_view key) const;
-  Result<std::optional<std::vector<int64_t>>> integers(
-      std::string_view key) const;  // also from a bool array
+  // Also from an array of booleans.
+  Result<std::optional<std::vector<int64_t>>> integers(std::string_view key) const;
 
   // For readers and writers; the key must be new. Without a type the usual one is taken: U32 and
   // I32 where the value fits (all values of an array), else U64 and I64; F32 for reals, as every
@@ -83,9 +84,9 @@ struct GgufFile {
   uint32_t alignment = 0;
   GgufMetadata metadata;
   std::vector<StoredTensor> tensors;  // in file order; bytes borrow the parsed span
-  std::vector<std::pair<std::string, std::string>>
-      undecodable;                 // left out of `tensors`: name, type
-  std::vector<std::string> notes;  // what is odd but harmless
+  std::vector<std::string> notes;     // what is odd but harmless
+  // Left out of `tensors` for want of a decoder: name and type.
+  std::vector<std::pair<std::string, std::string>> undecodable;
 };
 
 // Reads metadata and tensor directory of a whole file and checks rules GG-1 to GG-14 and GG-20;
@@ -94,8 +95,8 @@ struct GgufFile {
 Result<GgufFile> parse_gguf(std::span<const std::byte> bytes, std::string_view file);
 
 inline constexpr uint64_t kMaxGgufMetadataBytes = 256ull << 20;  // before the tensor directory
-inline constexpr uint64_t kMaxGgufElements =
-    1ull << 24;  // array elements in all; GG-18 allows 2^20 tokens
+// Array elements of all keys together; GG-18 allows 2^20 tokens.
+inline constexpr uint64_t kMaxGgufElements = 1ull << 24;
 inline constexpr uint64_t kMaxGgufKeys = 1ull << 20;
 inline constexpr uint64_t kMaxGgufTensorName = 63;  // bytes (GG-9)
 inline constexpr uint64_t kDefaultGgufAlignment = 32;

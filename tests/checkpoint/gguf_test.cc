@@ -202,6 +202,11 @@ TEST(Gguf, GG_7_Utf8) {
   ASSERT_TRUE(author.ok()) << author.error().message();
   EXPECT_EQ(*author->metadata.string("general.author"), "M\xef\xbf\xbdller");
   EXPECT_EQ(author->notes.size(), 1u);
+  GgufForge many;
+  for (int i = 0; i < 100; ++i) many.text(std::to_string(i), "\xff");
+  const auto bad = parse(many);
+  ASSERT_TRUE(bad.ok()) << bad.error().message();
+  EXPECT_EQ(bad->notes.size(), 4u);  // enough to say so
 }
 
 TEST(Gguf, GG_8_Alignment) {
