@@ -33,11 +33,12 @@ TEST(Activation, Fp8TokenWorkedExample) {
   for (size_t i = 0; i < 8; ++i) EXPECT_EQ(row[i], kE4m3Values[codes[i]] * 0.015625f) << i;
 }
 
-// The scale has a floor, so that a nearly silent row does not blow up.
+// The scale has a floor, so that a nearly silent row is not blown up: 2^-9 of the floor is the
+// smallest value that survives, half of it is a tie that goes to 0.
 TEST(Activation, Fp8TokenFloor) {
   const float floor = 1.0f / (448.0f * 512.0f);
-  const auto row = quantized(ActivationScheme::kFp8TokenDynamic, {floor * 3, 0});
-  EXPECT_EQ(row[0], 3 * floor);
+  EXPECT_EQ(quantized(ActivationScheme::kFp8TokenDynamic, {floor * 0x1p-9f})[0], floor * 0x1p-9f);
+  EXPECT_EQ(quantized(ActivationScheme::kFp8TokenDynamic, {floor * 0x1p-10f})[0], 0.0f);
   EXPECT_THAT(quantized(ActivationScheme::kFp8TokenDynamic, {0, 0, 0}), Each(0.0f));
 }
 
