@@ -169,7 +169,7 @@ EXPRESSIONS = [
     # filters
     "text|trim", "'xax'|trim('x')", "nothing|trim", "5|trim", "missing|trim", "text|length", "numbers|count", "5|length", "nothing|length",
     "missing|length", "missing|upper", "table|tojson", "mixed|tojson", "table|tojson(indent=2)", "mixed|tojson(indent=1)",
-    "table|tojson(sort_keys=true)", "table|tojson(separators=(',', ':'))", "word|tojson(ensure_ascii=true)", "'🙂'|tojson(ensure_ascii=true)",
+    "table|tojson(sort_keys=true)", "table|tojson(separators=(',', ':'))", "word|tojson(ensure_ascii=true)", "'🙂\\x7f'|tojson(ensure_ascii=true)",
     "table|tojson(indent='--')", "[]|tojson(indent=2)", "{}|tojson(indent=2)", "missing|tojson", "'</script>'|tojson", "(1, 2)|tojson",
     "{1: 2, none: 3, true: 4, 1.5: 5}|tojson", "{(1, 2): 3}|tojson", "1e400|tojson", "'a\\x01\\x7f\\u2028'|tojson", "table|tojson(true)",
     "table|tojson(bad=1)", "range(3)|tojson", "range(3)|list|tojson", "table.items()|tojson", "text|e", "text|escape|length",

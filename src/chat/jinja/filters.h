@@ -14,8 +14,10 @@ struct Filter {
 };
 const Filter* find_filter(std::string_view name);  // nullptr: no such filter
 
-// The two halves of the table, a file each.
-std::span<const Filter> text_filters();
+// The parts of the table, a file each.
+std::span<const Filter> lazy_filters();
+std::span<const Filter> number_filters();
 std::span<const Filter> sequence_filters();
+std::span<const Filter> text_filters();
 
 }  // namespace sluice::chat::jinja

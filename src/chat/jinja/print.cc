@@ -232,8 +232,8 @@ class JsonPrinter {
       const Character c = character_at(inner, at);
       at += c.size;
       auto number = static_cast<uint32_t>(c.code_point);
-      // json.dumps with ensure_ascii leaves DEL alone, as it does without.
-      if (number < 0x80) {
+      // DEL is escaped too, only without ensure_ascii it stays.
+      if (number < 0x7F) {
         out += static_cast<char>(number);
       } else if (number < 0x10000) {
         out += fmt::format("\\u{:04x}", number);
