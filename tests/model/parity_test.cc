@@ -141,8 +141,7 @@ TEST_P(Parity, GreedyContinuation) {
   }
 }
 
-// ------------------------------------------------------------------------------------------- draft
-// head
+// ---------------------------------------------- draft head
 
 TEST_P(Parity, DraftHead) {
   if (!golden_->has("len5.mtp.hidden")) GTEST_SKIP() << "this case has no draft head";
@@ -235,8 +234,7 @@ TEST_P(Parity, DraftHeadReadsTheWorkspaceItWritesTo) {
   EXPECT_EQ(again, session_->draft(0, ids, aliased, ops::Role::kAnswer));
 }
 
-// --------------------------------------------------------------------------------------- ways of
-// reading
+// ---------------------------------------------- ways of reading
 
 TEST_P(Parity, AnyCutGivesTheSameState) {
   const std::vector<std::string> names = prompts();
