@@ -22,11 +22,11 @@ function(sluice_test name)
   # GCC 12 at -O3 invents overlapping copies in "literal" + std::string (its bug 105651).
   target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
   # Checks of single things spend their time in the compiler, not in loops; suites do the opposite.
-  if(NOT "suite" IN_LIST ARG_LABELS AND TARGET unit_tests)
+  if(NOT "suite" IN_LIST ARG_LABELS)
     target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   endif()
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} sluice_test_support GTest::gmock GTest::gtest_main)
-  if(NOT "suite" IN_LIST ARG_LABELS)
+  if(NOT "suite" IN_LIST ARG_LABELS AND TARGET unit_tests)
     add_dependencies(unit_tests ${name})
   endif()
   add_test(NAME ${name} COMMAND ${name})
