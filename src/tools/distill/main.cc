@@ -111,7 +111,8 @@ int run_program(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A step allocates and frees the same few hundred megabytes; given back to the system, every page
   // would be faulted in and cleared again.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_ARENA_MAX, 1);  // other arenas give their heaps back whatever the thresholds say
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc accepts
   mallopt(M_TRIM_THRESHOLD, 2147483647);
   mallopt(M_TOP_PAD, 64 << 20);
   try {

@@ -15,6 +15,13 @@
 #define SLUICE_CLONES
 #endif
 #define SLUICE_INLINE inline __attribute__((always_inline))
+// The arrays of a kernel never overlap, which the compiler cannot see; with five of them it gives
+// up on checking at run time.
+#if defined(__clang__)
+#define SLUICE_NO_OVERLAP _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define SLUICE_NO_OVERLAP _Pragma("GCC ivdep")
+#endif
 
 namespace sluice::distill {
 namespace {
@@ -89,6 +96,7 @@ SLUICE_INLINE void rms_forward(int64_t rows, int64_t width, const A* x, const A*
     const A square = sum_of<A>(width, [&](int64_t i) { return x[i] * x[i]; });
     const A inverse = A(1) / std::sqrt(square / static_cast<A>(width) + eps);
     inverse_rms[row] = inverse;
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < width; ++i) store(y + i, x[i] * inverse * (A(1) + w[i]));
   }
 }
@@ -100,6 +108,7 @@ SLUICE_INLINE void rms_backward(int64_t rows, int64_t width, const A* x, const A
     const A inverse = inverse_rms[row];
     const A dot = sum_of<A>(width, [&](int64_t i) { return load(dy + i) * (A(1) + w[i]) * x[i]; });
     const A shrink = dot * inverse * inverse * inverse / static_cast<A>(width);
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < width; ++i) {
       const A gradient = load(dy + i);
       dw[i] += gradient * x[i] * inverse;
@@ -111,6 +120,7 @@ SLUICE_INLINE void rms_backward(int64_t rows, int64_t width, const A* x, const A
 template <typename S, typename A>
 SLUICE_INLINE void glu_forward(int64_t rows, int64_t width, const S* gate_up, S* y) {
   for (int64_t row = 0; row < rows; ++row, gate_up += 2 * width, y += width) {
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < width; ++i) {
       const A gate = load(gate_up + i);
       store(y + i, gate * sigmoid(gate) * load(gate_up + width + i));
@@ -122,6 +132,7 @@ template <typename S, typename A>
 SLUICE_INLINE void glu_backward(int64_t rows, int64_t width, const S* gate_up, const S* dy,
                                 S* dgate_up) {
   for (int64_t row = 0; row < rows; ++row) {
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < width; ++i) {
       const A gate = load(gate_up + i), up = load(gate_up + width + i), gradient = load(dy + i);
       const A s = sigmoid(gate);
@@ -135,12 +146,14 @@ SLUICE_INLINE void glu_backward(int64_t rows, int64_t width, const S* gate_up, c
 template <typename S, typename A>
 SLUICE_INLINE void convolve(int64_t row, int64_t channels, int64_t kernel, const S* u,
                             int64_t u_stride, const A* taps, A* sum) {
+  SLUICE_NO_OVERLAP
   for (int64_t i = 0; i < channels; ++i) sum[i] = 0;
   for (int64_t tap = 0; tap < kernel; ++tap) {
     const int64_t source = row - kernel + 1 + tap;
     if (source < 0) continue;
     const S* from = u + source * u_stride;
     const A* weight = taps + tap * channels;
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < channels; ++i) sum[i] += weight[i] * load(from + i);
   }
 }
@@ -150,6 +163,7 @@ SLUICE_INLINE void conv_forward(int64_t rows, int64_t channels, int64_t kernel, 
                                 int64_t u_stride, const A* taps, A* c) {
   for (int64_t row = 0; row < rows; ++row, c += channels) {
     convolve(row, channels, kernel, u, u_stride, taps, c);
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < channels; ++i) c[i] *= sigmoid(c[i]);
   }
 }
@@ -163,6 +177,7 @@ SLUICE_INLINE void conv_backward(int64_t rows, int64_t channels, int64_t kernel,
   for (int64_t row = 0; row < rows; ++row) {
     convolve(row, channels, kernel, u, u_stride, taps, sum);
     A* gradient = dc + row * channels;
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < channels; ++i) {
       const A s = sigmoid(sum[i]);
       gradient[i] *= s * (A(1) + sum[i] * (A(1) - s));
@@ -172,18 +187,22 @@ SLUICE_INLINE void conv_backward(int64_t rows, int64_t channels, int64_t kernel,
       if (source < 0) continue;
       const S* from = u + source * u_stride;
       A* out = dtaps + tap * channels;
+      SLUICE_NO_OVERLAP
       for (int64_t i = 0; i < channels; ++i) out[i] += gradient[i] * load(from + i);
     }
   }
   for (int64_t row = 0; row < rows; ++row) {
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < channels; ++i) sum[i] = 0;
     for (int64_t tap = 0; tap < kernel; ++tap) {
       const int64_t reader = row + kernel - 1 - tap;
       if (reader >= rows) continue;
       const A* gradient = dc + reader * channels;
       const A* weight = taps + tap * channels;
+      SLUICE_NO_OVERLAP
       for (int64_t i = 0; i < channels; ++i) sum[i] += weight[i] * gradient[i];
     }
+    SLUICE_NO_OVERLAP
     for (int64_t i = 0; i < channels; ++i) store(du + row * du_stride + i, sum[i]);
   }
 }
@@ -196,6 +215,7 @@ SLUICE_INLINE void gated_forward(int64_t rows, int64_t heads, int64_t width, con
       const S* gate = z + row * z_stride + head * width;
       const A square = sum_of<A>(width, [&](int64_t i) { return o[i] * o[i]; });
       const A inverse = A(1) / std::sqrt(square / static_cast<A>(width) + eps);
+      SLUICE_NO_OVERLAP
       for (int64_t i = 0; i < width; ++i) {
         const A g = load(gate + i);
         store(y + i, w[i] * (o[i] * inverse) * (g * sigmoid(g)));
@@ -214,6 +234,7 @@ SLUICE_INLINE void gated_backward(int64_t rows, int64_t heads, int64_t width, co
       S* dgate = dz + row * dz_stride + head * width;
       const A square = sum_of<A>(width, [&](int64_t i) { return o[i] * o[i]; });
       const A inverse = A(1) / std::sqrt(square / static_cast<A>(width) + eps);
+      SLUICE_NO_OVERLAP
       for (int64_t i = 0; i < width; ++i) {
         const A g = load(gate + i), gradient = load(dy + i), s = sigmoid(g);
         const A normed = o[i] * inverse;
@@ -224,6 +245,7 @@ SLUICE_INLINE void gated_backward(int64_t rows, int64_t heads, int64_t width, co
       }
       const A dot = sum_of<A>(width, [&](int64_t i) { return d_o[i] * o[i]; });
       const A shrink = dot * inverse * inverse * inverse / static_cast<A>(width);
+      SLUICE_NO_OVERLAP
       for (int64_t i = 0; i < width; ++i) d_o[i] = d_o[i] * inverse - o[i] * shrink;
     }
   }
@@ -245,9 +267,11 @@ SLUICE_INLINE A entropy_row(int64_t width, S* logits, int64_t label, A scale, bo
   const A own = load(logits + label);
   hit = own == peak;
   for (int64_t j = 0; hit && j < label; ++j) hit = load(logits + j) != peak;
+  SLUICE_NO_OVERLAP
   for (int64_t j = 0; j < width; ++j) scratch[j] = exponential(load(logits + j) - peak);
   const A total = sum_of<A>(width, [&](int64_t j) { return scratch[j]; });
   const A factor = scale / total;
+  SLUICE_NO_OVERLAP
   for (int64_t j = 0; j < width; ++j) store(logits + j, scratch[j] * factor);
   store(logits + label, (scratch[label] / total - A(1)) * scale);
   return std::log(total) + peak - own;
@@ -255,6 +279,7 @@ SLUICE_INLINE A entropy_row(int64_t width, S* logits, int64_t label, A scale, bo
 
 template <typename A>
 SLUICE_INLINE void soften(int64_t begin, int64_t end, A shift, A scale, A* row) {
+  SLUICE_NO_OVERLAP
   for (int64_t i = begin; i < end; ++i) row[i] = exponential(row[i] * scale - shift);
 }
 
@@ -267,12 +292,14 @@ SLUICE_INLINE void softmax_forward(int64_t valid, int64_t gap_end, int64_t total
   soften(gap_end, total, peak * scale, scale, row);
   for (int64_t i = valid; i < gap_end; ++i) row[i] = 0;
   const A inverse = A(1) / sum_of<A>(total, [&](int64_t i) { return row[i]; });
+  SLUICE_NO_OVERLAP
   for (int64_t i = 0; i < total; ++i) row[i] *= inverse;
 }
 
 template <typename A>
 SLUICE_INLINE void softmax_backward(int64_t total, A scale, const A* p, A* d_p) {
   const A dot = sum_of<A>(total, [&](int64_t i) { return p[i] * d_p[i]; });
+  SLUICE_NO_OVERLAP
   for (int64_t i = 0; i < total; ++i) d_p[i] = scale * p[i] * (d_p[i] - dot);
 }
 
