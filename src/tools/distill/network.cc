@@ -25,11 +25,15 @@ Tensor Network::linear(const Tensor& x, size_t weight) const {
 }
 
 Network::Rotation Network::rotation(const Tensor& positions) const {
-  // The product in float32, as the reference has it (architecture.md 4.5).
-  const Tensor angles = positions.unsqueeze(1) * frequencies_.unsqueeze(0);
+  // The product in float32, as the reference has it (architecture.md 4.5); the functions in double,
+  // because torch's float32 cosine depends in the last bit on a value's place in the array.
+  const Tensor angles =
+      (positions.unsqueeze(1) * frequencies_.unsqueeze(0)).to(torch::kDouble).unsqueeze(1);
   const double factor = static_cast<double>(config_.rotary.attention_factor);
-  return {(angles.cos() * factor).to(precise_).unsqueeze(1),
-          (angles.sin() * factor).to(precise_).unsqueeze(1)};
+  const auto rounded = [&](const Tensor& values) {
+    return (values.to(torch::kFloat) * factor).to(precise_);
+  };
+  return {rounded(angles.cos()), rounded(angles.sin())};
 }
 
 Tensor Network::rotate(const Tensor& x, const Rotation& rotation) const {
