@@ -52,6 +52,10 @@ const CommandEntry kCommands[] = {
      "  sluice perplexity ./model --file wiki.test.raw\n"
      "  sluice perplexity small.gguf --file wiki.test.raw --against ./original\n",
      make_perplexity},
+    {"train", "trains a model from a config file",
+     "  sluice train sprout.json\n"
+     "  sluice train sprout.json --resume --minutes 90\n",
+     make_train},
     {"completions", "shell completions for bash, zsh or fish",
      "  sluice completions bash > /etc/bash_completion.d/sluice\n", make_completions},
 };
