@@ -51,6 +51,8 @@ const CommandEntry kCommands[] = {
      "  sluice perplexity ./model --file wiki.test.raw\n"
      "  sluice perplexity small.gguf --file wiki.test.raw --against ./original\n",
      make_perplexity},
+    {"corpus", "the demo model's training texts, from a seed",
+     "  sluice corpus corpus/ --seed 1 --samples 100000\n", make_corpus},
     {"completions", "shell completions for bash, zsh or fish",
      "  sluice completions bash > /etc/bash_completion.d/sluice\n", make_completions},
 };
