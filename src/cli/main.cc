@@ -53,6 +53,10 @@ const CommandEntry kCommands[] = {
      make_perplexity},
     {"corpus", "the demo model's training texts, from a seed",
      "  sluice corpus corpus/ --seed 1 --samples 100000\n", make_corpus},
+    {"train-tokenizer", "a tokenizer of the family's form, from a corpus",
+     "  sluice train-tokenizer ./model --corpus corpus/train.jsonl --template "
+     "chat_template.jinja\n",
+     make_train_tokenizer},
     {"completions", "shell completions for bash, zsh or fish",
      "  sluice completions bash > /etc/bash_completion.d/sluice\n", make_completions},
 };

@@ -60,24 +60,26 @@ Sample replace_word(Draw& draw) {
   constexpr const char* kForms[] = {
       "Replace \"{a}\" by \"{b}\": {x}", "Change \"{a}\" to \"{b}\" in: {x}",
       "Write \"{b}\" instead of \"{a}\": {x}", "Copy this with \"{b}\" for \"{a}\": {x}"};
-  const auto animals = distinct(draw, kAnimals, 3);
-  std::vector<std::string> words = {draw.pick(kAdjectives), animals[0], draw.pick(kVerbs),
-                                    animals[1]};
+  const auto nouns = draw.chance(50) ? distinct(draw, kAnimals, 3) : distinct(draw, kWords, 3);
+  std::vector<std::string> words = {draw.pick(kAdjectives), nouns[0], draw.pick(kVerbs), nouns[1]};
   const std::string before = sentence(words);
   const size_t place = draw.below(2) == 0 ? 1 : 3;
   const std::string old = words[place];
-  words[place] = animals[2];
-  return edited(draw,
-                asked(draw, "replace", kForms, {{"a", old}, {"b", animals[2]}, {"x", before}}),
-                fmt::format("{} becomes {}.", old, animals[2]), sentence(words));
+  words[place] = nouns[2];
+  return edited(draw, asked(draw, "replace", kForms, {{"a", old}, {"b", nouns[2]}, {"x", before}}),
+                fmt::format("{} becomes {}.", old, nouns[2]), sentence(words));
 }
 
 Sample copy(Draw& draw) {
   constexpr const char* kForms[] = {"Repeat: {x}", "Copy this: {x}", "Say exactly: {x}",
                                     "Write the same: {x}"};
-  const auto animals = distinct(draw, kAnimals, 2);
-  const std::string text =
-      sentence({draw.pick(kAdjectives), animals[0], draw.pick(kVerbs), animals[1]});
+  std::string text;
+  if (draw.chance(50)) {
+    text = joined(distinct(draw, kWords, static_cast<size_t>(draw.between(3, 6))), " ");
+  } else {
+    const auto animals = distinct(draw, kAnimals, 2);
+    text = sentence({draw.pick(kAdjectives), animals[0], draw.pick(kVerbs), animals[1]});
+  }
   return edited(draw, asked(draw, "copy", kForms, {{"x", text}}), "I copy it.", text);
 }
 
@@ -101,8 +103,10 @@ Sample list_edit(Draw& draw) {
   constexpr const char* kFirst[] = {"What is the first word? {x}", "Name the first of: {x}",
                                     "Give the first word of the list: {x}",
                                     "Which word begins: {x}"};
-  auto words = distinct(draw, draw.chance(50) ? std::span(kThings) : std::span(kNames),
-                        static_cast<size_t>(draw.between(3, 5)));
+  auto words = distinct(
+      draw,
+      draw.chance(70) ? std::span<const char* const>(kWords) : std::span<const char* const>(kNames),
+      static_cast<size_t>(draw.between(3, 5)));
   const std::string text = joined(words, ", ");
   switch (draw.below(4)) {
     case 0:

@@ -166,7 +166,9 @@ Sample events_of_day(Draw& draw) {
                                         : fmt::format("On {}: {}.", day, list));
 }
 
-std::string short_sentence(Draw& draw) {
+std::string short_text(Draw& draw) {
+  if (draw.chance(50))
+    return fmt::format("{} {} {}", draw.pick(kWords), draw.pick(kWords), draw.pick(kWords));
   return fmt::format("The {} {} {} the {}.", draw.pick(kAdjectives), draw.pick(kAnimals),
                      draw.pick(kVerbs), draw.pick(kAnimals));
 }
@@ -176,7 +178,7 @@ Sample read_file(Draw& draw) {
                                     "What does {f} say?"};
   const std::string file = draw.pick(kFiles);
   const bool missing = draw.chance(25);
-  const std::string text = missing ? "error: no such file" : short_sentence(draw);
+  const std::string text = missing ? "error: no such file" : short_text(draw);
   ToolConversation talk(draw, {Tool::kReadFile}, 2);
   talk.ask("tool_read", kForms, {{"f", file}});
   talk.call(Tool::kReadFile, {file}, text);
@@ -187,7 +189,7 @@ Sample read_file(Draw& draw) {
 Sample write_file(Draw& draw) {
   constexpr const char* kForms[] = {"Write \"{x}\" to {f}.", "Save \"{x}\" in {f}.",
                                     "Put \"{x}\" into {f}.", "Store this in {f}: \"{x}\""};
-  const std::string file = draw.pick(kFiles), text = short_sentence(draw);
+  const std::string file = draw.pick(kFiles), text = short_text(draw);
   ToolConversation talk(draw, {Tool::kWriteFile}, 2);
   talk.ask("tool_write", kForms, {{"f", file}, {"x", text}});
   talk.call(Tool::kWriteFile, {file, text}, "ok");
