@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tools/distill/corpus/answer_styles.h"
 #include "tools/distill/corpus/kinds.h"
 #include "tools/distill/corpus/scratch.h"
 
@@ -41,15 +42,9 @@ constexpr const char* kFollowDowns[] = {"Now subtract {b}.", "And minus {b}?",
 
 std::string answer_text(int64_t value) { return fmt::format("The answer is {}.", value); }
 
-// With thinking off the working is part of the answer: a small model cannot do without.
-Sample worked(Draw& draw, std::string user, std::string working, int64_t value) {
-  const bool thinking = !draw.chance(12);
-  Sample sample = thinking ? question(std::move(user), std::move(working), answer_text(value),
-                                      check_of("number", value))
-                           : question(std::move(user), "", working + "\n" + answer_text(value),
-                                      check_of("number", value));
-  sample.thinking = thinking;
-  return sample;
+Sample answered(Draw& draw, std::string user, std::string working, int64_t value) {
+  return worked(draw, std::move(user), std::move(working), answer_text(value),
+                check_of("number", value));
 }
 
 template <size_t kForms>
@@ -65,8 +60,8 @@ template <size_t kForms>
 Sample calculation(Draw& draw, std::string_view family, char operation,
                    const char* const (&forms)[kForms]) {
   const auto [left, right] = draw.operands(operation, 3);
-  return worked(draw, asked(draw, family, forms, left, right), columns(left, operation, right),
-                compute(left, operation, right));
+  return answered(draw, asked(draw, family, forms, left, right), columns(left, operation, right),
+                  compute(left, operation, right));
 }
 
 }  // namespace
@@ -80,8 +75,8 @@ Sample number_comparison(Draw& draw) {
   while (pair.left == pair.right) pair = draw.operands('-', 3);
   auto [left, right] = pair;
   if (draw.chance(50)) std::swap(left, right);
-  return worked(draw, asked(draw, "comparison", kComparisons, left, right), comparison(left, right),
-                std::max(left, right));
+  return answered(draw, asked(draw, "comparison", kComparisons, left, right),
+                  comparison(left, right), std::max(left, right));
 }
 
 Sample follow_up(Draw& draw) {
@@ -98,7 +93,7 @@ Sample follow_up(Draw& draw) {
         kFollowOpeners[parts[0]] +
         fill(adds ? kFollowUps[parts[1]] : kFollowDowns[parts[1]], {{"b", std::to_string(step)}});
     const int64_t value = compute(sum, operation, step);
-    Sample sample = worked(draw, second, columns(sum, operation, step), value);
+    Sample sample = answered(draw, second, columns(sum, operation, step), value);
     Json messages = Json::array();
     messages.push_back(user_message(first));
     messages.push_back(assistant_message(columns(left, '+', right), answer_text(sum)));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "tools/distill/corpus/answer_styles.h"
 #include "tools/distill/corpus/kinds.h"
 #include "tools/distill/corpus/scratch.h"
 #include "tools/distill/corpus/world.h"
@@ -22,8 +23,8 @@ constexpr const char* kNumberQuestions[] = {"What is {q}?",         "{q} = ?",
 using Options = std::array<std::string, kOptions>;
 
 // The thought goes through the options until one fits: "A 622 no\nB 632 yes".
-Sample choice(std::string asked, const char* mark, const char* ending, const Options& options,
-              size_t right, std::string thought) {
+Sample choice(Draw& draw, std::string asked, const char* mark, const char* ending,
+              const Options& options, size_t right, std::string thought) {
   for (size_t i = 0; i < kOptions; ++i) {
     const char letter = static_cast<char>('A' + i);
     asked += fmt::format("\n{}{}{}", letter, mark, options[i]);
@@ -31,8 +32,8 @@ Sample choice(std::string asked, const char* mark, const char* ending, const Opt
       thought += fmt::format("\n{} {} {}", letter, options[i], i == right ? "yes" : "no");
   }
   const std::string letter(1, static_cast<char>('A' + right));
-  return question(asked + ending, std::move(thought), fmt::format("The answer is {}.", letter),
-                  check_of("letter", letter));
+  return worked(draw, asked + ending, std::move(thought), fmt::format("The answer is {}.", letter),
+                check_of("letter", letter));
 }
 
 // Wrong results as people make them: a digit too high or low, a forgotten carry.
@@ -63,7 +64,8 @@ Sample number_choice(Draw& draw) {
       "number_choice", {std::size(kNumberQuestions), std::size(kMarks), std::size(kEndings)});
   const size_t right = draw.below(kOptions);
   const int64_t value = compute(a, operation, b);
-  return choice(fill(kNumberQuestions[parts[0]], {{"q", fmt::format("{} {} {}", a, operation, b)}}),
+  return choice(draw,
+                fill(kNumberQuestions[parts[0]], {{"q", fmt::format("{} {} {}", a, operation, b)}}),
                 kMarks[parts[1]], kEndings[parts[2]], number_options(draw, value, right), right,
                 columns(a, operation, b));
 }
@@ -90,8 +92,8 @@ Sample fact_choice(Draw& draw) {
       if (std::find(options.begin(), options.end(), wrong) == options.end()) options[i] = wrong;
     }
   }
-  return choice(fill(kForms[parts[0]], {{"f", field.name}, {"x", country.name}}), kMarks[parts[1]],
-                kEndings[parts[2]], options, right, options[right]);
+  return choice(draw, fill(kForms[parts[0]], {{"f", field.name}, {"x", country.name}}),
+                kMarks[parts[1]], kEndings[parts[2]], options, right, options[right]);
 }
 
 }  // namespace sluice::tools::corpus

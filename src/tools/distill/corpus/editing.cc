@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "tools/distill/corpus/answer_styles.h"
 #include "tools/distill/corpus/kinds.h"
 #include "tools/distill/corpus/world.h"
 
@@ -36,12 +37,9 @@ std::vector<std::string> distinct(Draw& draw, const List& list, size_t count) {
   return words;
 }
 
-// Thinking on or off: the answer is the same.
 Sample edited(Draw& draw, std::string user, std::string thought, std::string answer) {
-  Sample sample = question(std::move(user), std::move(thought), answer, check_of("text", answer));
-  sample.thinking = !draw.chance(40);
-  if (!sample.thinking) sample.messages.items().back().set("reasoning_content", "");
-  return sample;
+  Json check = check_of("text", answer);
+  return spoken(draw, std::move(user), std::move(thought), std::move(answer), std::move(check), 40);
 }
 
 template <size_t kForms>

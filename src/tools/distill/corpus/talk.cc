@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "tools/distill/corpus/answer_styles.h"
 #include "tools/distill/corpus/kinds.h"
 #include "tools/distill/corpus/world.h"
 
@@ -9,13 +10,9 @@ namespace {
 constexpr const char* kOpeners[] = {
     "", "Hello. ", "Tell me: ", "A question: ", "Please: ", "I want to know: ", "Say: ", "Now: "};
 
-// Short talk needs no thought; half of it is asked with thinking off.
+// Short talk hardly needs a thought: half of it is asked with thinking off.
 Sample said(Draw& draw, std::string user, std::string thought, std::string answer, Json check) {
-  Sample sample =
-      question(std::move(user), std::move(thought), std::move(answer), std::move(check));
-  sample.thinking = draw.chance(50);
-  if (!sample.thinking) sample.messages.items().back().set("reasoning_content", "");
-  return sample;
+  return spoken(draw, std::move(user), std::move(thought), std::move(answer), std::move(check), 50);
 }
 
 Sample said_exactly(Draw& draw, std::string user, std::string thought, const std::string& answer) {

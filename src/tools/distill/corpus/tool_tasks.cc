@@ -12,6 +12,8 @@ constexpr const char* kOpeners[] = {
     "", "Please help: ", "Hello. ", "A task: ", "Tell me: ", "Quick: ", "Now: ", "One thing: "};
 constexpr const char* kClosers[] = {"", " Thank you.", " Use a tool.", " It is important."};
 
+constexpr int kPercentOff = 15;  // conversations with thinking off
+
 // A user's question, then calls with their results, then an answer. Any of the assistant's messages
 // can be the one that a held-out item asks for.
 class ToolConversation {
@@ -55,6 +57,10 @@ class ToolConversation {
     turns_.push_back({messages_.items().size(), std::move(check)});
     messages_.push_back(assistant_message("I have the result.", std::move(text)));
     Sample sample;
+    sample.thinking = !draw_.chance(kPercentOff);
+    if (!sample.thinking) {
+      for (const Turn& turn : turns_) messages_.items()[turn.position].set("reasoning_content", "");
+    }
     sample.messages = std::move(messages_);
     sample.tools = box_.definitions();
     const Turn& judged = turns_[draw_.below(turns_.size())];

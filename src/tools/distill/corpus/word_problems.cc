@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "tools/distill/corpus/answer_styles.h"
 #include "tools/distill/corpus/kinds.h"
 #include "tools/distill/corpus/scratch.h"
 #include "tools/distill/corpus/world.h"
@@ -68,10 +69,11 @@ struct Scene {
   }
 };
 
-Sample finished(std::string story, std::string working, const Scene& scene, int64_t value) {
-  return question(std::move(story), std::move(working),
-                  fmt::format("The answer is {} {}.", value, scene.things),
-                  check_of("number", value));
+Sample finished(Draw& draw, std::string story, std::string working, const Scene& scene,
+                int64_t value) {
+  return worked(draw, std::move(story), std::move(working),
+                fmt::format("The answer is {} {}.", value, scene.things),
+                check_of("number", value));
 }
 
 // "{n} has 347 apples. {m} gives {n} 28 more. How many ...?"
@@ -82,7 +84,8 @@ Sample change(Draw& draw, char operation) {
       gains ? "gain" : "loss",
       {std::size(kOpeners), std::size(kStarts), std::size(kGains), std::size(kEndings)});
   const auto [a, b] = draw.operands(operation, static_cast<int>(draw.between(2, 3)));
-  return finished(kOpeners[parts[0]] + scene.tell(kStarts[parts[1]], a) + " " +
+  return finished(draw,
+                  kOpeners[parts[0]] + scene.tell(kStarts[parts[1]], a) + " " +
                       scene.tell(gains ? kGains[parts[2]] : kLosses[parts[2]], a, b) + " " +
                       scene.tell(kEndings[parts[3]]),
                   columns(a, operation, b), scene, compute(a, operation, b));
@@ -93,7 +96,8 @@ Sample groups(Draw& draw) {
   const auto parts =
       draw.wording("groups", {std::size(kOpeners), std::size(kGroups), std::size(kGroupEndings)});
   const auto [a, b] = draw.operands('*', 2);
-  return finished(kOpeners[parts[0]] + scene.tell(kGroups[parts[1]], a, b) + " " +
+  return finished(draw,
+                  kOpeners[parts[0]] + scene.tell(kGroups[parts[1]], a, b) + " " +
                       scene.tell(kGroupEndings[parts[2]]),
                   columns(a, '*', b), scene, a * b);
 }
@@ -104,7 +108,8 @@ Sample two_people(Draw& draw, char operation) {
   const auto parts = draw.wording(together ? "together" : "more",
                                   {std::size(kOpeners), std::size(kPairs), std::size(kTogether)});
   const auto [a, b] = draw.operands(operation, static_cast<int>(draw.between(2, 3)));
-  return finished(kOpeners[parts[0]] + scene.tell(kPairs[parts[1]], a, b) + " " +
+  return finished(draw,
+                  kOpeners[parts[0]] + scene.tell(kPairs[parts[1]], a, b) + " " +
                       scene.tell(together ? kTogether[parts[2]] : kMore[parts[2]]),
                   columns(a, operation, b), scene, compute(a, operation, b));
 }
@@ -140,7 +145,8 @@ Sample two_step_problem(Draw& draw) {
     const auto told = [&](char operation, size_t form, int64_t number) {
       return " " + scene.tell(operation == '+' ? kGains[form] : kLosses[form], 0, number);
     };
-    return finished(kOpeners[parts[0]] + scene.tell(kStarts[parts[1]], a) +
+    return finished(draw,
+                    kOpeners[parts[0]] + scene.tell(kStarts[parts[1]], a) +
                         told(first, parts[2], b) + told(second, parts[3], c) + " " +
                         scene.tell(kEndings[parts[4]]),
                     columns(a, first, b) + "\n" + columns(between, second, c), scene,
