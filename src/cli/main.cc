@@ -51,6 +51,10 @@ const CommandEntry kCommands[] = {
      "  sluice perplexity ./model --file wiki.test.raw\n"
      "  sluice perplexity small.gguf --file wiki.test.raw --against ./original\n",
      make_perplexity},
+    {"eval", "a suite of questions with checks, answered greedily",
+     "  sluice eval sprout --suite corpus/held_out.jsonl\n"
+     "  sluice eval ./model --suite items.jsonl --max-items 20 --answers answers.jsonl --json\n",
+     make_eval},
     {"corpus", "the demo model's training texts, from a seed",
      "  sluice corpus corpus/ --seed 1 --samples 100000\n", make_corpus},
     {"train-tokenizer", "a tokenizer of the family's form, from a corpus",
