@@ -71,12 +71,23 @@ Sample replace_word(Draw& draw) {
 Sample copy(Draw& draw) {
   constexpr const char* kForms[] = {"Repeat: {x}", "Copy this: {x}", "Say exactly: {x}",
                                     "Write the same: {x}"};
+  const size_t count = static_cast<size_t>(draw.between(3, 6));
   std::string text;
-  if (draw.chance(50)) {
-    text = joined(distinct(draw, kWords, static_cast<size_t>(draw.between(3, 6))), " ");
-  } else {
-    const auto animals = distinct(draw, kAnimals, 2);
-    text = sentence({draw.pick(kAdjectives), animals[0], draw.pick(kVerbs), animals[1]});
+  switch (draw.below(3)) {
+    case 0:
+      text = joined(distinct(draw, kWords, count), " ");
+      break;
+    case 1: {
+      // Numbers to copy are what word problems and calls need first.
+      std::vector<std::string> numbers;
+      for (size_t i = 0; i < count; ++i) numbers.push_back(std::to_string(draw.between(1, 999)));
+      text = joined(numbers, " ");
+      break;
+    }
+    default: {
+      const auto animals = distinct(draw, kAnimals, 2);
+      text = sentence({draw.pick(kAdjectives), animals[0], draw.pick(kVerbs), animals[1]});
+    }
   }
   return edited(draw, asked(draw, "copy", kForms, {{"x", text}}), "I copy it.", text);
 }
@@ -127,7 +138,7 @@ Sample list_edit(Draw& draw) {
 }  // namespace
 
 Sample word_edit(Draw& draw) {
-  constexpr Sample (*kEdits[])(Draw&) = {replace_word, copy, upper, list_edit, list_edit};
+  constexpr Sample (*kEdits[])(Draw&) = {replace_word, copy, copy, upper, list_edit, list_edit};
   return draw.pick(kEdits)(draw);
 }
 
