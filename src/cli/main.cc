@@ -52,6 +52,20 @@ const CommandEntry kCommands[] = {
      "  sluice perplexity ./model --file wiki.test.raw\n"
      "  sluice perplexity small.gguf --file wiki.test.raw --against ./original\n",
      make_perplexity},
+    {"train", "trains a model from a config file",
+     "  sluice train sprout.json\n"
+     "  sluice train sprout.json --resume --minutes 90\n",
+     make_train},
+    {"eval", "a suite of questions with checks, answered greedily",
+     "  sluice eval sprout --suite corpus/held_out.jsonl\n"
+     "  sluice eval ./model --suite items.jsonl --max-items 20 --answers answers.jsonl --json\n",
+     make_eval},
+    {"corpus", "the demo model's training texts, from a seed",
+     "  sluice corpus corpus/ --seed 1 --samples 100000\n", make_corpus},
+    {"train-tokenizer", "a tokenizer of the family's form, from a corpus",
+     "  sluice train-tokenizer ./model --corpus corpus/train.jsonl --template "
+     "chat_template.jinja\n",
+     make_train_tokenizer},
     {"completions", "shell completions for bash, zsh or fish",
      "  sluice completions bash > /etc/bash_completion.d/sluice\n", make_completions},
 };

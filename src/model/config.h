@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
 #include "ops/backend.h"
@@ -37,5 +38,9 @@ struct TextConfig {
 // Refuses by name what is recognised and not supported (qwen3_5_moe, qwen4_exp, qwen3_next, rope
 // types, ...).
 Result<TextConfig> read_config(const checkpoint::Checkpoint& checkpoint);
+
+// The same from the content of a config.json alone, for a model that has no weights yet: nothing is
+// taken from stored tensors or side files.
+Result<TextConfig> config_of_new_model(const Json& config_json);
 
 }  // namespace sluice::model

@@ -353,6 +353,30 @@ Result<bool> read_tied(const checkpoint::Checkpoint& checkpoint, const Json& roo
       [](const auto& tensor) { return tensor.name.find("lm_head.weight") != std::string::npos; });
 }
 
+struct Levels {
+  const Json* root;
+  const Json* text;  // the level that holds the text model's keys
+};
+
+Result<Levels> levels_of(const Json& root) {
+  if (!root.is_object())
+    return bad_input(kFile, fmt::format("is {}, expected an object", root.kind_name()));
+  const Json* inner = find_set(root, "text_config");
+  if (inner != nullptr && !inner->is_object())
+    return wrong_kind("text_config", *inner, "an object");
+  return Levels{&root, inner != nullptr ? inner : &root};
+}
+
+// Everything but what the files beside config.json decide: tied weights and stop ids.
+Result<RotaryParameters> read_text_keys(const Levels& levels, TextConfig& out) {
+  SLUICE_TRY(check_model_type(*levels.root, *levels.text));
+  SLUICE_TRY(check_switches(*levels.text));
+  out.architecture = "qwen3_5";
+  SLUICE_TRY(read_geometry(*levels.text, out));
+  SLUICE_TRY(read_layer_types(*levels.text, out));
+  return read_rotary(*levels.text, out);
+}
+
 }  // namespace
 
 Result<TextConfig> read_json_config(const checkpoint::Checkpoint& checkpoint) {
@@ -361,22 +385,23 @@ Result<TextConfig> read_json_config(const checkpoint::Checkpoint& checkpoint) {
     return bad_input(checkpoint.folder().string(), "there is no config.json beside the weights",
                      "give the model's folder, with its config.json and tokenizer");
   }
-  if (!root->is_object())
-    return bad_input(kFile, fmt::format("is {}, expected an object", root->kind_name()));
-  const Json* inner = find_set(*root, "text_config");
-  if (inner != nullptr && !inner->is_object())
-    return wrong_kind("text_config", *inner, "an object");
-  const Json& config = inner != nullptr ? *inner : *root;
-
+  SLUICE_ASSIGN(const Levels levels, levels_of(*root));
   TextConfig out;
-  SLUICE_TRY(check_model_type(*root, config));
-  SLUICE_TRY(check_switches(config));
-  out.architecture = "qwen3_5";
-  SLUICE_TRY(read_geometry(config, out));
-  SLUICE_TRY(read_layer_types(config, out));
-  SLUICE_ASSIGN(out.tied, read_tied(checkpoint, *root, config));
-  SLUICE_ASSIGN(const RotaryParameters rotary, read_rotary(config, out));
-  SLUICE_TRY(read_stop_ids(checkpoint, *root, config, out));
+  SLUICE_ASSIGN(const RotaryParameters rotary, read_text_keys(levels, out));
+  SLUICE_ASSIGN(out.tied, read_tied(checkpoint, *root, *levels.text));
+  SLUICE_TRY(read_stop_ids(checkpoint, *root, *levels.text, out));
+  SLUICE_TRY(finish_config(rotary, kFile, out));
+  return out;
+}
+
+Result<TextConfig> config_of_new_model(const Json& root) {
+  SLUICE_ASSIGN(const Levels levels, levels_of(root));
+  TextConfig out;
+  SLUICE_ASSIGN(const RotaryParameters rotary, read_text_keys(levels, out));
+  SLUICE_ASSIGN(const std::optional<bool> tied, boolean(*levels.text, "tie_word_embeddings"));
+  if (!tied) return bad_input(kFile, "tie_word_embeddings is missing");
+  out.tied = *tied;
+  SLUICE_TRY(add_token_ids(*levels.text, "eos_token_id", kFile, out.stop_ids));
   SLUICE_TRY(finish_config(rotary, kFile, out));
   return out;
 }
