@@ -9,6 +9,7 @@
 #include "base/switches.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/mapping_guard.h"
 #include "cli/version.h"
 
 namespace sluice::cli {
@@ -126,6 +127,7 @@ int run_program(int argc, char** argv) {
     return 0;
   }
   install_interrupt_handler();
+  install_mapping_guard();
   for (const auto& [sub, command] : commands) {
     if (!sub->parsed()) continue;
     const Status status = command->run(console);
