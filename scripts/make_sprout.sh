@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the demo model from nothing: corpus, tokenizer, training in two stages, scores
-# (docs/sprout.md). What is there already is kept and a stopped stage goes on, so the script can be
-# stopped and run again; begin anew by removing build/sprout.
+# Makes the demo model from nothing: corpus, tokenizer, training, scores
+# (docs/sprout.md). What is there already is kept and a stopped training goes on, so the script can
+# be stopped and run again; begin anew by removing build/sprout.
 set -eu
 cd "$(dirname "$0")/.."
 program=${SLUICE:-build/release/bin/sluice}
@@ -13,24 +13,16 @@ if [ ! -f "$work/tokenizer/tokenizer_config.json" ]; then
   "$program" train-tokenizer "$work/tokenizer" --corpus "$work/corpus/train.jsonl" \
     --template models/sprout/chat_template.jinja --overwrite
 fi
-# A recipe and its output folder.
-train() {
-  if [ -f "$work/$2/training/state.safetensors" ]; then
-    "$program" train "models/sprout/$1" --resume
-  else
-    "$program" train "models/sprout/$1"
-  fi
-}
-train recipe.json text
-train recipe_drafts.json model
+if [ -f "$work/model/training/state.safetensors" ]; then
+  "$program" train models/sprout/recipe.json --resume
+else
+  "$program" train models/sprout/recipe.json
+fi
 for file in config.json generation_config.json model.safetensors tokenizer.json tokenizer_config.json; do
   cp "$work/model/$file" "models/sprout/$file"
 done
 mkdir -p docs/sprout
-for stage in text model; do
-  cp "$work/$stage/training/log.jsonl" "docs/sprout/$stage.jsonl"
-  cp "$work/$stage/training/loss.svg" "docs/sprout/$stage.svg"
-done
+cp "$work/model/training/log.jsonl" "$work/model/training/loss.svg" docs/sprout/
 "$program" eval models/sprout --suite "$work/corpus/held_out.jsonl" --max-items 50 \
   --answers "$work/answers.jsonl" > "$work/scores.txt"
 # The table of docs/sprout.md between its two marks.
