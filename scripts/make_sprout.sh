@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the demo model from nothing: corpus, tokenizer, training, scores
-# (docs/sprout.md). What is there already is kept and a stopped training goes on, so the script can be
-# stopped and run again; begin anew by removing build/sprout.
+# (docs/sprout.md). What is there already is kept and a stopped training goes on, so the script can
+# be stopped and run again; begin anew by removing build/sprout.
 set -eu
 cd "$(dirname "$0")/.."
 program=${SLUICE:-build/release/bin/sluice}
@@ -13,10 +13,11 @@ if [ ! -f "$work/tokenizer/tokenizer_config.json" ]; then
   "$program" train-tokenizer "$work/tokenizer" --corpus "$work/corpus/train.jsonl" \
     --template models/sprout/chat_template.jinja --overwrite
 fi
-resume=""
-[ ! -f "$work/model/training/state.safetensors" ] || resume="--resume"
-# shellcheck disable=SC2086 # an empty flag must vanish
-"$program" train models/sprout/recipe.json $resume
+if [ -f "$work/model/training/state.safetensors" ]; then
+  "$program" train models/sprout/recipe.json --resume
+else
+  "$program" train models/sprout/recipe.json
+fi
 for file in config.json generation_config.json model.safetensors tokenizer.json tokenizer_config.json; do
   cp "$work/model/$file" "models/sprout/$file"
 done
