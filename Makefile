@@ -1,7 +1,7 @@
 # The two commands of the README, and the steps they are made of. The build itself is CMake (CMakePresets.json).
 JOBS ?= $(shell nproc)
 
-.PHONY: all demo test build package asan fuzz clean
+.PHONY: all demo test build package asan tsan fuzz clean
 
 all: build
 
@@ -19,15 +19,19 @@ demo: build
 test: build
 	scripts/run_tests.sh release
 
-# Unit tests of everything that reads bytes from outside, and of the runtime's parts, under AddressSanitizer and
-# UndefinedBehaviorSanitizer. ASAN_TESTS names others.
-ASAN_TESTS ?= base_test runtime_parts_test normalise_test output_machine_test checkpoint_test codec_test tokenizer_test \
-              model_config_test chat_template_test model_binding_test
+# All unit tests under AddressSanitizer and UndefinedBehaviorSanitizer; the long suites (label "suite") by hand.
 asan:
 	@scripts/install_packages.sh test
 	cmake --preset asan >/dev/null
-	cmake --build --preset asan --parallel $(JOBS) --target $(ASAN_TESTS)
-	scripts/run_tests.sh asan -R "^($$(echo $(ASAN_TESTS) | tr ' ' '|'))$$"
+	cmake --build --preset asan --parallel $(JOBS) --target unit_tests
+	scripts/run_tests.sh asan -LE suite
+
+# The tests with threads under ThreadSanitizer.
+tsan:
+	@scripts/install_packages.sh test
+	cmake --preset tsan >/dev/null
+	cmake --build --preset tsan --parallel $(JOBS) --target base_test tokenizer_test runtime_parts_test engine_test
+	scripts/run_tests.sh tsan -R "^(base_test|tokenizer_test|runtime_parts_test|engine_test)$$"
 
 # FUZZ_SECONDS in all, shared by the targets, two at a time.
 FUZZ_SECONDS ?= 360

@@ -7,7 +7,6 @@ find_package(CLI11 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
-pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)
 if(SLUICE_TESTS)
   find_package(GTest REQUIRED)
   find_package(OpenSSL REQUIRED)  # SHA-256 of decoded matrices, tests only

@@ -2,7 +2,7 @@
 # Answers with the model that ships with sluice, from the command line.
 set -eu
 program=build/release/bin/sluice
-if [ -d models/sprout ]; then
+if [ -f models/sprout/model.safetensors ]; then
   model=models/sprout
 else
   model=tests/model/data/tiny

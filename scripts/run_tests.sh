@@ -8,8 +8,8 @@ log=build/$preset/test.log
 ctest --preset "$preset" --verbose "$@" >"$log" 2>&1
 code=$?
 # What was left out, by name and reason, and on which instruction sets kernels ran.
-sed -n -E 's/^[0-9]+: (\[  SKIPPED \] [^ ]+).*/\1/p' "$log" | sort -u
-grep -oE '(instruction sets (run|skipped)|SKIPPED:).*' "$log" | sort -u
+sed -n -E 's/^[0-9]+: (\[  SKIPPED \] [A-Za-z][^ ]+).*/\1/p' "$log" | sort -u
+grep -oE '(instruction sets (run|skipped).*|SKIPPED:.*)' "$log" | sort -u
 if [ $code -ne 0 ]; then
   grep -E '^[0-9]+: (\[  FAILED  \]|.*Failure$|.*error:)|Failed|\*\*\*' "$log" | sort -u | head -50
   echo "the whole log is in $log"

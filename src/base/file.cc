@@ -162,6 +162,14 @@ Status FileWriter::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) return system_error(path_, "rename", errno);
   ::close(descriptor_);
   descriptor_ = -1;
+  // The rename survives a power cut only when the folder is on disk as well. Some file systems
+  // cannot sync a folder (EINVAL); the data is safe there, so that is no error.
+  const std::string folder = path_.has_parent_path() ? path_.parent_path().string() : ".";
+  const int folder_descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_descriptor < 0) return system_error(folder, "open", errno);
+  const int failure = ::fsync(folder_descriptor) == 0 ? 0 : errno;
+  ::close(folder_descriptor);
+  if (failure != 0 && failure != EINVAL) return system_error(folder, "write", failure);
   return {};
 }
 

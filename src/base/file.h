@@ -40,7 +40,7 @@ class MappedFile {
 // The whole file as a string; an error names the path and the limit if it is larger than max_bytes.
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes);
 
-// Writes beside `path` and renames, with fsync before the rename: readers see the old file or the
+// Writes beside `path` and renames, file and folder synced: readers see the old file or the
 // new one. Refuses to replace an existing file unless `overwrite`.
 Status write_file(const std::filesystem::path& path, std::span<const std::byte> bytes,
                   bool overwrite);
@@ -57,7 +57,9 @@ class FileWriter {
   Status append(std::span<const std::byte> bytes);
   Status append(std::string_view text);
   uint64_t bytes_written() const { return written_; }
-  Status commit();  // fsync, rename to the final name
+  // On disk under its final name, file and folder synced. An error after the rename leaves the new
+  // file in place.
+  Status commit();
 
  private:
   FileWriter() = default;

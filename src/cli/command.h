@@ -36,6 +36,9 @@ std::unique_ptr<Command> make_inspect();
 std::unique_ptr<Command> make_plan();
 std::unique_ptr<Command> make_perplexity();
 std::unique_ptr<Command> make_train();
+std::unique_ptr<Command> make_eval();
+std::unique_ptr<Command> make_corpus();
+std::unique_ptr<Command> make_train_tokenizer();
 std::unique_ptr<Command> make_completions();
 
 }  // namespace sluice::cli

@@ -9,6 +9,7 @@
 #include "base/switches.h"
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/mapping_guard.h"
 #include "cli/version.h"
 
 namespace sluice::cli {
@@ -55,6 +56,16 @@ const CommandEntry kCommands[] = {
      "  sluice train sprout.json\n"
      "  sluice train sprout.json --resume --minutes 90\n",
      make_train},
+    {"eval", "a suite of questions with checks, answered greedily",
+     "  sluice eval sprout --suite corpus/held_out.jsonl\n"
+     "  sluice eval ./model --suite items.jsonl --max-items 20 --answers answers.jsonl --json\n",
+     make_eval},
+    {"corpus", "the demo model's training texts, from a seed",
+     "  sluice corpus corpus/ --seed 1 --samples 100000\n", make_corpus},
+    {"train-tokenizer", "a tokenizer of the family's form, from a corpus",
+     "  sluice train-tokenizer ./model --corpus corpus/train.jsonl --template "
+     "chat_template.jinja\n",
+     make_train_tokenizer},
     {"completions", "shell completions for bash, zsh or fish",
      "  sluice completions bash > /etc/bash_completion.d/sluice\n", make_completions},
 };
@@ -120,6 +131,7 @@ int run_program(int argc, char** argv) {
     return 0;
   }
   install_interrupt_handler();
+  install_mapping_guard();
   for (const auto& [sub, command] : commands) {
     if (!sub->parsed()) continue;
     const Status status = command->run(console);

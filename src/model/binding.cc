@@ -11,6 +11,7 @@
 #include "model/expected_weights.h"
 #include "model/module_reading.h"
 #include "model/quantization_config.h"
+#include "model/stored_values.h"
 #include "model/tensor_names.h"
 
 namespace sluice::model {
@@ -212,8 +213,7 @@ class Binder {
     }
   }
 
-  // ---------------------------------------------------------------------------------------- KV
-  // scales
+  // ---------------------------------------------- KV scales
 
   // The places in which tools put the scales of one attention layer (formats-safetensors.md 3.12).
   void bind_kv_scales() {
@@ -275,8 +275,7 @@ class Binder {
     return found != nullptr;
   }
 
-  // ---------------------------------------------------------------------------------------- the
-  // rest
+  // ---------------------------------------------- the rest
 
   void report_leftovers() {
     for (BoundTensor& tensor : out_.tensors) {

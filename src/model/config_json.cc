@@ -10,16 +10,12 @@
 #include <string_view>
 
 #include "model/config_readers.h"
+#include "model/json_fields.h"
 
 namespace sluice::model {
 namespace {
 
 constexpr const char* kFile = "config.json";
-
-const Json* find_set(const Json& object, std::string_view key) {
-  const Json* value = object.find(key);
-  return value == nullptr || value->is_null() ? nullptr : value;
-}
 
 Error wrong_kind(std::string_view key, const Json& value, std::string_view wanted) {
   return bad_input(kFile, fmt::format("{} is {}, expected {}", key, value.kind_name(), wanted));
@@ -149,8 +145,7 @@ Status read_layer_types(const Json& config, TextConfig& out) {
   return {};
 }
 
-// ------------------------------------------------------------------------------------------------
-// rotary
+// ---------------------------------------------- rotary
 
 bool same_value(const Json& a, const Json& b) {
   if (a.is_number() && b.is_number()) return a.as_double() == b.as_double();  // 10000000 and 1e7
@@ -273,8 +268,7 @@ Result<RotaryParameters> read_rotary(const Json& config, TextConfig& out) {
   return rotary;
 }
 
-// ---------------------------------------------------------------------------------------------
-// stop ids
+// ---------------------------------------------- stop ids
 
 Status add_token_ids(const Json& object, std::string_view key, const char* file,
                      std::vector<int32_t>& out) {
@@ -317,8 +311,7 @@ Status read_stop_ids(const checkpoint::Checkpoint& checkpoint, const Json& root,
   return {};
 }
 
-// -------------------------------------------------------------------------------------------------
-// whole
+// ---------------------------------------------- whole
 
 Status read_geometry(const Json& config, TextConfig& out) {
   SLUICE_TRY(require_integer(config, "num_hidden_layers", out.layers));

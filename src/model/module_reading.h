@@ -39,10 +39,4 @@ ModuleReading read_gguf_module(const ExpectedWeight& expected, const ModuleTenso
 // A norm, convolution or decay: plain floats of the expected shape, all finite.
 ModuleReading read_vector(const ExpectedWeight& expected, const checkpoint::StoredTensor& stored);
 
-// A tensor of one float (BF16, F16 or F32), or what is wrong with it: rule Q-4 for its shape and
-// dtype, Q-5 for its value.
-Result<float> read_scale(const checkpoint::StoredTensor& stored);
-
-std::string shape_text(const checkpoint::StoredTensor& stored);  // "[48, 128]"
-
 }  // namespace sluice::model

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <optional>
+#include <tuple>
 #include <utility>
+
+#include "model/json_fields.h"
+#include "model/scheme_arguments.h"
 
 namespace sluice::model {
 
@@ -18,52 +21,7 @@ std::string_view stored_scheme_name(StoredScheme scheme) {
 }
 
 namespace {
-
-const Json* find_set(const Json& object, std::string_view key) {
-  const Json* value = object.find(key);
-  return value == nullptr || value->is_null() ? nullptr : value;
-}
-
-std::string text_of(const Json& object, std::string_view key) {
-  const Json* value = find_set(object, key);
-  if (value == nullptr) return {};
-  return value->is_string() ? value->string() : value->dump();
-}
-
-int64_t integer_of(const Json& object, std::string_view key) {
-  const Json* value = find_set(object, key);
-  return value == nullptr ? 0 : value->as_int64().value_or(0);
-}
-
-bool true_of(const Json& object, std::string_view key) {
-  const Json* value = find_set(object, key);
-  return value != nullptr && value->is_boolean() && value->boolean();
-}
-
-std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return text;
-}
-
-bool is_empty_container(const Json& value) {
-  return value.is_null() || (value.is_object() && value.members().empty()) ||
-         (value.is_array() && value.items().empty());
-}
-
-// [128, 128] or the older "128x128".
-std::optional<std::pair<int64_t, int64_t>> read_block(const Json& value) {
-  int64_t rows = 0, columns = 0;
-  if (value.is_array() && value.items().size() == 2) {
-    rows = value.items()[0].as_int64().value_or(0);
-    columns = value.items()[1].as_int64().value_or(0);
-  } else if (value.is_string() && value.string() == "128x128") {
-    rows = columns = 128;
-  }
-  if (rows < 1 || columns < 1 || rows > 65536 || columns > 65536) return std::nullopt;
-  return std::pair{rows, columns};
-}
-
+constexpr size_t kMostEntries = 50'000;
 }  // namespace
 
 // Reads the three dialects; each adds one source.
@@ -79,7 +37,7 @@ class QuantizationReader {
     if (method == "compressed-tensors") return compressed_tensors(quantization);
     if (method.starts_with("modelopt") ||
         (method.empty() && find_set(quantization, "quant_algo") != nullptr)) {
-      return modelopt(quantization, quantization);
+      return modelopt(quantization);
     }
     if (method.empty() && find_set(quantization, "bits") != nullptr) {
       return refuse(
@@ -93,7 +51,7 @@ class QuantizationReader {
     const Json* quantization = root.find("quantization");
     if (quantization == nullptr || !quantization->is_object())
       return refuse("there is no \"quantization\" object");
-    modelopt(*quantization, *quantization);
+    modelopt(*quantization);
   }
 
  private:
@@ -127,7 +85,11 @@ class QuantizationReader {
 
   void append(const std::string& entry, Dialect dialect, std::vector<ModulePattern>& out) {
     Result<ModulePattern> pattern = ModulePattern::parse(entry, dialect);
-    if (pattern.ok()) {
+    // Every module is held against every entry: a list of millions would be an attack.
+    if (++entries_ > kMostEntries) {
+      if (entries_ == kMostEntries + 1)
+        refuse(fmt::format("more than {} modules are listed", kMostEntries));
+    } else if (pattern.ok()) {
       out.push_back(*std::move(pattern));
     } else {
       const Error& error = pattern.error();
@@ -136,8 +98,7 @@ class QuantizationReader {
     }
   }
 
-  // -------------------------------------------------------------------------------------------------
-  // fp8
+  // ---------------------------------------------- fp8
 
   void fp8(const Json& config) {
     Source source{file_, {}, {}, {}, true};
@@ -153,7 +114,7 @@ class QuantizationReader {
     }
     if (const Json* block = find_set(config, "weight_block_size")) {
       scheme.weights = StoredScheme::kFp8Block;
-      const auto size = read_block(*block);
+      const auto size = read_block_size(*block);
       if (!size) return refuse(fmt::format("weight_block_size is {}", block->dump()));
       std::tie(scheme.block_rows, scheme.block_columns) = *size;
       scheme.activations = ActivationScheme::kFp8Group128;
@@ -180,8 +141,7 @@ class QuantizationReader {
     out_.sources_.push_back(std::move(source));
   }
 
-  // ----------------------------------------------------------------------------------
-  // compressed-tensors
+  // ---------------------------------------------- compressed-tensors
 
   void compressed_tensors(const Json& config) {
     for (const char* key : {"sparsity_config", "transform_config", "moe_sparsity_config"}) {
@@ -189,9 +149,9 @@ class QuantizationReader {
       if (value == nullptr || is_empty_container(*value)) continue;
       if (std::string_view(key) == "sparsity_config" && text_of(*value, "format") == "dense")
         continue;
-      if (std::string_view(key) == "transform_config" && value->members().size() == 1 &&
-          value->members()[0].first == "config_groups" &&
-          is_empty_container(value->members()[0].second)) {
+      const Json* groups = value->find("config_groups");
+      if (std::string_view(key) == "transform_config" && groups != nullptr &&
+          value->members().size() == 1 && is_empty_container(*groups)) {
         continue;
       }
       refuse(fmt::format("{} is set, which is not supported", key));
@@ -213,19 +173,7 @@ class QuantizationReader {
   }
 
   void check_format(const std::string& format) {
-    static constexpr std::string_view kKnown[] = {"",
-                                                  "dense",
-                                                  "naive-quantized",
-                                                  "int-quantized",
-                                                  "float-quantized",
-                                                  "pack-quantized",
-                                                  "nvfp4-pack-quantized",
-                                                  "mxfp4-pack-quantized",
-                                                  "mxfp8-quantized",
-                                                  "mixed-precision"};
-    if (std::find(std::begin(kKnown), std::end(kKnown), format) == std::end(kKnown)) {
-      refuse(fmt::format("format \"{}\" is not supported", format));
-    }
+    if (!is_known_format(format)) refuse(fmt::format("format \"{}\" is not supported", format));
   }
 
   void group_scheme(const std::string& name, const Json& group, const std::string& global_format,
@@ -233,119 +181,50 @@ class QuantizationReader {
     std::string format = text_of(group, "format");
     check_format(format);
     if (format.empty() && global_format != "mixed-precision") format = global_format;
-    ModuleScheme scheme;
-    scheme.origin = fmt::format("config.json config_groups.{}", name);
+    ModuleScheme scheme;  // a group without weights leaves its targets unquantized
     if (const Json* weights = find_set(group, "weights")) {
-      if (!weight_arguments(*weights, name, scheme)) return;
-      if (!format_fits(format, scheme)) {
+      if (!read_group(name, group, *weights, scheme)) return;
+      if (!format_fits(format, scheme.weights)) {
         return refuse(fmt::format("config_groups.{} has format {} and arguments of {} weights",
                                   name, format, stored_scheme_name(scheme.weights)));
       }
-      if (const Json* inputs = find_set(group, "input_activations"))
-        activation_arguments(*inputs, name, scheme);
     }
+    scheme.origin = fmt::format("{} config_groups.{}", file_, name);
     source.schemes.push_back(scheme);
     for (ModulePattern& pattern : patterns(group, "targets", Dialect::kCompressedTensors)) {
       source.targets.push_back({std::move(pattern), source.schemes.size() - 1});
     }
   }
 
-  bool weight_arguments(const Json& weights, const std::string& name, ModuleScheme& scheme) {
-    const int64_t bits = integer_of(weights, "num_bits");
-    const std::string type = text_of(weights, "type"), strategy = text_of(weights, "strategy");
-    const bool asymmetric =
-        find_set(weights, "symmetric") != nullptr && !true_of(weights, "symmetric");
-    scheme.group = std::max<int64_t>(0, integer_of(weights, "group_size"));
-    const auto unknown = [&] {
-      refuse(fmt::format(
-          "config_groups.{}: weights of {} bits, type \"{}\", strategy \"{}\"{} are not supported",
-          name, bits, type, strategy, asymmetric ? ", asymmetric" : ""));
+  // Weights and activations of a config group, in the form that both compressed-tensors and
+  // ModelOpt write.
+  bool read_group(const std::string& name, const Json& group, const Json& weights,
+                  ModuleScheme& scheme) {
+    Result<ModuleScheme> read = weight_scheme(weights);
+    if (!read.ok()) {
+      refuse(fmt::format("config_groups.{}: {}", name, read.error().why));
       return false;
-    };
-    if (type == "int") {
-      if (bits < 2 || bits > 8 ||
-          (strategy != "channel" && strategy != "group" && strategy != "tensor"))
-        return unknown();
-      scheme.weights = StoredScheme::kInteger;
-      scheme.bits = static_cast<int>(bits);
-      return true;
     }
-    if ((!type.empty() && type != "float") || asymmetric) return unknown();
-    const bool group32 = strategy == "group" && scheme.group == 32;
-    if (bits == 8 && strategy == "channel") {
-      scheme.weights = StoredScheme::kFp8Channel;
-    } else if (bits == 8 &&
-               (strategy == "tensor" || strategy.empty())) {  // ModelOpt's groups name no strategy
-      scheme.weights = StoredScheme::kFp8Tensor;
-    } else if (bits == 8 && strategy == "block") {
-      scheme.weights = StoredScheme::kFp8Block;
-      const Json* structure = find_set(weights, "block_structure");
-      const auto block =
-          structure != nullptr ? read_block(*structure) : std::pair<int64_t, int64_t>{128, 128};
-      if (!block) return unknown();
-      std::tie(scheme.block_rows, scheme.block_columns) = *block;
-    } else if (bits == 8 && group32) {
-      scheme.weights = StoredScheme::kMxfp8;
-    } else if (bits == 4 && (strategy == "tensor_group" || strategy.empty())) {
-      scheme.weights = StoredScheme::kNvfp4;
-    } else if (bits == 4 && group32) {
-      scheme.weights = StoredScheme::kMxfp4;
+    scheme = *std::move(read);
+    const Json* inputs = find_set(group, "input_activations");
+    if (inputs == nullptr) return true;
+    if (const std::optional<ActivationScheme> activations = activation_scheme(*inputs)) {
+      scheme.activations = *activations;
     } else {
-      return unknown();
+      problems_.push_back({Problem::Severity::kWarning, "",
+                           fmt::format("{}: Q-10: config_groups.{}: activations of {} are not "
+                                       "supported; the weights run with "
+                                       "untouched activations",
+                                       file_, name, arguments_text(*inputs)),
+                           ""});
     }
     return true;
   }
 
-  static bool format_fits(const std::string& format, const ModuleScheme& scheme) {
-    const StoredScheme weights = scheme.weights;
-    const bool fp8 = weights == StoredScheme::kFp8Block || weights == StoredScheme::kFp8Channel ||
-                     weights == StoredScheme::kFp8Tensor;
-    if (format == "float-quantized") return fp8;
-    if (format == "naive-quantized") return fp8 || weights == StoredScheme::kInteger;
-    if (format == "int-quantized" || format == "pack-quantized")
-      return weights == StoredScheme::kInteger;
-    if (format == "nvfp4-pack-quantized") return weights == StoredScheme::kNvfp4;
-    if (format == "mxfp4-pack-quantized") return weights == StoredScheme::kMxfp4;
-    if (format == "mxfp8-quantized") return weights == StoredScheme::kMxfp8;
-    return format != "dense" && format != "mixed-precision";
-  }
+  // ---------------------------------------------- ModelOpt
 
-  void activation_arguments(const Json& inputs, const std::string& name, ModuleScheme& scheme) {
-    const int64_t bits = integer_of(inputs, "num_bits"), group = integer_of(inputs, "group_size");
-    const std::string type = text_of(inputs, "type"), strategy = text_of(inputs, "strategy");
-    const bool dynamic = true_of(inputs, "dynamic");
-    const bool floating = type == "float" || type.empty();
-    if (floating && bits == 8 && strategy == "token") {
-      scheme.activations = ActivationScheme::kFp8TokenDynamic;
-    } else if (floating && bits == 8 && (strategy == "tensor" || strategy.empty())) {
-      scheme.activations =
-          dynamic ? ActivationScheme::kFp8TensorDynamic : ActivationScheme::kFp8TensorStatic;
-    } else if (floating && bits == 8 && strategy == "group" && group == 128) {
-      scheme.activations = ActivationScheme::kFp8Group128;
-    } else if (floating && bits == 8 && strategy == "group" && group == 32) {
-      scheme.activations = ActivationScheme::kMxfp8;
-    } else if (floating && bits == 4 && (strategy == "tensor_group" || strategy.empty())) {
-      scheme.activations = ActivationScheme::kNvfp4;
-    } else if (floating && bits == 4 && strategy == "group" && group == 32) {
-      scheme.activations = ActivationScheme::kMxfp4;
-    } else if (type == "int" && bits == 8 && strategy == "token") {
-      scheme.activations = ActivationScheme::kInt8TokenDynamic;
-    } else {
-      problems_.push_back({Problem::Severity::kWarning, "",
-                           fmt::format("{}: Q-10: config_groups.{}: activations of {} bits, type "
-                                       "\"{}\", strategy \"{}\" are not "
-                                       "supported; the weights run with untouched activations",
-                                       file_, name, bits, type, strategy),
-                           ""});
-    }
-  }
-
-  // -------------------------------------------------------------------------------------------
-  // ModelOpt
-
-  // `groups_at` holds config_groups where there are any (config.json); hf_quant_config.json has
-  // none.
-  void modelopt(const Json& config, const Json& groups_at) {
+  // Both files alike: config.json may have config_groups, hf_quant_config.json has none.
+  void modelopt(const Json& config) {
     kv_scheme(config);
     if (const std::string kv = upper(text_of(config, "kv_cache_quant_algo")); kv == "FP8") {
       out_.fp8_kv_cache_ = true;
@@ -362,13 +241,14 @@ class QuantizationReader {
     if (layers != nullptr) {
       quantized_layers(*layers, source);  // wins over config_groups, which are known to lie
     } else if (upper(algorithm) == "MIXED_PRECISION" || algorithm.empty()) {
-      modelopt_groups(groups_at, source);
+      modelopt_groups(config, source);
       if (source.schemes.empty() && !algorithm.empty()) {
         return refuse("quant_algo MIXED_PRECISION without quantized_layers or config_groups");
       }
     } else {
-      ModuleScheme scheme;
-      if (!modelopt_algorithm(algorithm, scheme)) return;
+      std::optional<ModuleScheme> known = modelopt_scheme(algorithm);
+      if (!known) return refuse_algorithm(algorithm);
+      ModuleScheme& scheme = *known;
       scheme.group = std::max<int64_t>(0, integer_of(config, "group_size"));
       scheme.origin = fmt::format("{} quant_algo {}", file_, algorithm);
       source.schemes.push_back(scheme);
@@ -381,9 +261,14 @@ class QuantizationReader {
     if (!layers.is_object())
       return refuse(fmt::format("quantized_layers is {}", layers.kind_name()));
     for (const auto& [name, entry] : layers.members()) {
-      ModuleScheme scheme;
       const std::string algorithm = text_of(entry, "quant_algo");
-      if (algorithm.empty() || !modelopt_algorithm(algorithm, scheme)) continue;
+      if (algorithm.empty()) continue;
+      std::optional<ModuleScheme> known = modelopt_scheme(algorithm);
+      if (!known) {
+        refuse_algorithm(algorithm);
+        continue;
+      }
+      ModuleScheme& scheme = *known;
       scheme.group = std::max<int64_t>(0, integer_of(entry, "group_size"));
       scheme.origin = fmt::format("{} quantized_layers {}", file_, algorithm);
       std::vector<ModulePattern> one;
@@ -400,9 +285,7 @@ class QuantizationReader {
     for (const auto& [name, group] : groups->members()) {
       const Json* weights = find_set(group, "weights");
       ModuleScheme scheme;
-      if (weights == nullptr || !weight_arguments(*weights, name, scheme)) continue;
-      if (const Json* inputs = find_set(group, "input_activations"))
-        activation_arguments(*inputs, name, scheme);
+      if (weights == nullptr || !read_group(name, group, *weights, scheme)) continue;
       if (scheme.weights == StoredScheme::kNvfp4 &&
           scheme.activations == ActivationScheme::kFp8TensorStatic) {
         scheme.weights = StoredScheme::kW4A8Nvfp4;
@@ -415,34 +298,8 @@ class QuantizationReader {
     }
   }
 
-  bool modelopt_algorithm(const std::string& algorithm, ModuleScheme& scheme) {
-    struct Row {
-      std::string_view name;
-      StoredScheme weights;
-      ActivationScheme activations;
-    };
-    static constexpr Row kRows[] = {
-        {"FP8", StoredScheme::kFp8Tensor, ActivationScheme::kFp8TensorStatic},
-        {"FP8_PER_CHANNEL_PER_TOKEN", StoredScheme::kFp8Channel,
-         ActivationScheme::kFp8TokenDynamic},
-        {"FP8_PB_WO", StoredScheme::kFp8Block, ActivationScheme::kNone},
-        {"FP8_BLOCK_SCALES", StoredScheme::kFp8Block, ActivationScheme::kFp8Group128},
-        {"NVFP4", StoredScheme::kNvfp4, ActivationScheme::kNvfp4},
-        {"W4A16_NVFP4", StoredScheme::kNvfp4, ActivationScheme::kNone},
-        {"W4A8_NVFP4_FP8", StoredScheme::kW4A8Nvfp4, ActivationScheme::kFp8TensorStatic},
-        {"MXFP8", StoredScheme::kMxfp8, ActivationScheme::kMxfp8},
-        {"MXFP4", StoredScheme::kMxfp4, ActivationScheme::kMxfp4},
-        {"W4A8_MXFP4_FP8", StoredScheme::kMxfp4, ActivationScheme::kFp8TensorStatic}};
-    for (const Row& row : kRows) {
-      if (upper(algorithm) != row.name) continue;
-      scheme.weights = row.weights;
-      scheme.activations = row.activations;
-      scheme.input_scale_optional = row.weights == StoredScheme::kMxfp4;
-      if (row.weights == StoredScheme::kFp8Block) scheme.block_rows = scheme.block_columns = 128;
-      return true;
-    }
+  void refuse_algorithm(const std::string& algorithm) {
     refuse(fmt::format("quant_algo \"{}\" is not supported", algorithm));
-    return false;
   }
 
   void kv_scheme(const Json& config) {
@@ -463,6 +320,7 @@ class QuantizationReader {
   QuantizationConfig& out_;
   std::vector<Problem>& problems_;
   std::string file_;
+  size_t entries_ = 0;
 };
 
 Result<QuantizationConfig> QuantizationConfig::read(const checkpoint::Checkpoint& checkpoint,

@@ -369,6 +369,7 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     if (sequence.drafts.empty()) continue;
     ++sequence.draft_counts.steps;
     for (size_t i = 0; i < sequence.drafts.size(); ++i) ++sequence.draft_counts.proposed[i];
+    sequence.listener->on_drafts(static_cast<int64_t>(sequence.tokens.size()), sequence.drafts);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,9 @@ class Listener {
   virtual ~Listener() = default;
   virtual void on_prompt(int64_t /*done*/, int64_t /*total*/) {}
   virtual void on_token(const TokenEvent& event) = 0;
+  // What the next step will verify: proposals for the tokens after the `tokens` there are now
+  // (prompt and answer). How many held shows in the tokens that follow.
+  virtual void on_drafts(int64_t /*tokens*/, std::span<const TokenId> /*proposed*/) {}
   virtual void on_finish(const RequestReport& report) = 0;
 };
 

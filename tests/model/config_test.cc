@@ -342,8 +342,7 @@ TEST(ConfigGoldens, MixtureOfExpertsIsRefusedByName) {
   EXPECT_THAT(config.error().message(), HasSubstr("experts"));
 }
 
-// ---------------------------------------------------------------------------------------------------
-// GGUF
+// ---------------------------------------------- GGUF
 
 class ConfigGguf : public ::testing::Test {
  protected:

@@ -17,10 +17,12 @@ T value_of(Result<T> result) {
 
 }  // namespace
 
+std::unique_ptr<ops::Backend> reference_backend() { return std::make_unique<ref::RefBackend>(1); }
+
 Session::Session(const std::filesystem::path& path, const Options& options) {
   file = std::make_unique<checkpoint::Checkpoint>(value_of(checkpoint::Checkpoint::open(path)));
   binding = value_of(model::bind(*file));
-  backend = std::make_unique<ref::RefBackend>(1);
+  backend = options.backend();
   model::LoadOptions load;
   load.with_mtp = options.with_mtp;
   text_model = value_of(model::TextModel::load(*file, *binding, *backend, load));

@@ -1,4 +1,4 @@
-// A model loaded into the reference backend with one sequence, for tests.
+// A model loaded into a backend with one sequence, for tests.
 #pragma once
 
 #include <filesystem>
@@ -31,9 +31,12 @@ class RecordingSink : public model::TraceSink {
   ops::Backend& backend_;
 };
 
+std::unique_ptr<ops::Backend> reference_backend();
+
 class Session {
  public:
   struct Options {
+    std::unique_ptr<ops::Backend> (*backend)() = reference_backend;
     int64_t max_rows = 256, pages = 8, pending_rows = 8;
     ops::KvFormat kv = ops::KvFormat::kF32;
     bool with_mtp = true;

@@ -42,6 +42,11 @@ void Answer::on_token(const runtime::TokenEvent& event) {
   text += event.text;
 }
 
+void Answer::on_drafts(int64_t count, std::span<const int32_t> proposed) {
+  drafts.push_back({static_cast<int32_t>(count)});
+  drafts.back().insert(drafts.back().end(), proposed.begin(), proposed.end());
+}
+
 void Answer::on_finish(const runtime::RequestReport& finished_report) {
   report = finished_report;
   text += report.last_text;

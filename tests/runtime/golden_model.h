@@ -35,7 +35,11 @@ struct Answer : runtime::Listener {
   runtime::RequestReport report;
   bool finished = false;
 
+  // A row a round: tokens there were, then the proposals.
+  std::vector<std::vector<int32_t>> drafts;
+
   void on_token(const runtime::TokenEvent& event) override;
+  void on_drafts(int64_t tokens, std::span<const int32_t> proposed) override;
   void on_finish(const runtime::RequestReport& finished_report) override;
 };
 

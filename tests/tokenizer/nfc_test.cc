@@ -119,6 +119,7 @@ TEST(Nfc, NewerMarksStayWhereTheyAre) {
   EXPECT_EQ(our_form(utf8(U"q\u0301\u1DFA")), utf8(U"q\u0301\u1DFA"));
   EXPECT_EQ(our_form(utf8(U"e\u0301\U00011935\U00011930")), utf8(U"\u00E9\U00011935\U00011930"));
   EXPECT_EQ(our_form(utf8(U"e\u0301\U00011938")), utf8(U"\u00E9\U00011938"));
+  EXPECT_EQ(our_form(utf8(U"\U00011938\u0301\u0316")), utf8(U"\U00011938\u0316\u0301"));
 }
 
 TEST(Nfc, NormalTextIsNotCopied) {

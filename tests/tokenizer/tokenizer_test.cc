@@ -104,6 +104,23 @@ TEST(Tokenizer, LiteralRangesHoldInNormalizedText) {
   EXPECT_EQ(count({{11, 11}}), 3);
 }
 
+// What normalization moved or joined is literal as soon as a part of it was.
+TEST(Tokenizer, AChangedStretchIsLiteralAsAWhole) {
+  Json json = test::small_tokenizer_json();
+  Json& added = json.find("added_tokens")->items()[13];
+  added.set("content", "\u0316");
+  added.set("normalized", true);
+  const Tokenizer tokenizer = Tokenizer::from_json(json.dump(), nullptr).value();
+  const TokenId mark = *tokenizer.find_added("\u0316");
+  const std::string text = "a\u0301\u0316";  // becomes U+00E1 U+0316
+  const auto ends_with_mark = [&](std::vector<TextRange> literal) {
+    return tokenizer.encode(text, {.literal = literal}).value().back() == mark;
+  };
+  EXPECT_TRUE(ends_with_mark({}));
+  EXPECT_FALSE(ends_with_mark({{0, 1}}));
+  EXPECT_FALSE(ends_with_mark({{4, 5}}));
+}
+
 TEST(Tokenizer, RangesOutOfOrderBreakThePromise) {
   const std::vector<TextRange> backwards = {{3, 4}, {1, 2}}, outside = {{0, 9}};
   EXPECT_THROW((void)small().encode("12345", {.literal = backwards}), ContractViolation);

@@ -46,20 +46,23 @@ TEST(WordCache, LeavesOutWhatDoesNotFit) {
 // All on one line, so that every store meets the others; a torn entry would mix ids of two words.
 TEST(WordCache, ThreadsNeverSeeAMixture) {
   const WordCache cache;
+  std::array<WordCache::Key, 5> keys;
+  std::array<std::vector<TokenId>, 5> ids;
+  for (size_t word = 0; word < keys.size(); ++word) {
+    keys[word] = WordCache::key_of(std::string(9, static_cast<char>('a' + word)));
+    keys[word].line = 0;
+    ids[word].assign(word + 1, static_cast<TokenId>(word));
+  }
   std::vector<std::jthread> threads;
-  std::array<size_t, 4> mixtures{}, hits{};
+  std::array<size_t, 4> mixtures{};
   for (size_t t = 0; t < mixtures.size(); ++t) {
     threads.emplace_back([&, t] {
-      for (int i = 0; i < 20000; ++i) {
-        const auto word = static_cast<TokenId>((i * 7 + static_cast<int>(t)) % 5);
-        WordCache::Key key = WordCache::key_of(std::string(9, static_cast<char>('a' + word)));
-        key.line = 0;
-        std::vector<TokenId> out;
-        if (cache.find(key, out)) {
-          ++hits[t];
-          mixtures[t] += out == std::vector<TokenId>(static_cast<size_t>(word) + 1, word) ? 0 : 1;
-        }
-        cache.store(key, std::vector<TokenId>(static_cast<size_t>(word) + 1, word));
+      std::vector<TokenId> out;
+      for (size_t i = 0; i < 1000000; ++i) {
+        const size_t word = (i * 7 + t) % keys.size();
+        out.clear();
+        if (cache.find(keys[word], out) && out != ids[word]) ++mixtures[t];
+        if (i % 2 == 0) cache.store(keys[word], ids[word]);
       }
     });
   }

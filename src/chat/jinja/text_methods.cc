@@ -17,6 +17,7 @@ constexpr size_t kNotFound = std::string_view::npos;
 size_t find_first(std::string_view all, std::string_view part, size_t from = 0) {
   if (from > all.size()) return kNotFound;
   if (part.empty()) return from;
+  if (part.size() > all.size() - from) return kNotFound;  // memmem takes no null pointer
   const void* found = memmem(all.data() + from, all.size() - from, part.data(), part.size());
   return found ? static_cast<size_t>(static_cast<const char*>(found) - all.data()) : kNotFound;
 }

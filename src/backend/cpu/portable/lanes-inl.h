@@ -1,25 +1,33 @@
-// Sixteen lanes in plain loops, which compilers vectorize for the baseline of any architecture.
-// Included by the files of this folder only (see integer_product-inl.h).
+// Sixteen lanes in four vectors of 16 bytes, by the compilers' vector extension: SSE2 on x86-64,
+// NEON on Arm. Included by the files of this folder only (see integer_product-inl.h).
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
-// Nothing lives in registers here: forced inlining and unrolling would only multiply the code.
-#define SLUICE_INLINE static inline
+#define SLUICE_INLINE static inline __attribute__((always_inline))
+// With sixteen registers or so the sums live in memory anyway: unrolling would only multiply the
+// code.
 #define SLUICE_UNROLL
 
 namespace sluice::cpu {
 namespace {
 
+using Bytes16 = uint8_t __attribute__((vector_size(16)));
+using Halves16 = int16_t __attribute__((vector_size(16)));
+using UnsignedHalves16 = uint16_t __attribute__((vector_size(16)));
+using Ints16 = int32_t __attribute__((vector_size(16)));
+using UnsignedInts16 = uint32_t __attribute__((vector_size(16)));
+using Floats16 = float __attribute__((vector_size(16)));
+
 struct Codes {
-  uint8_t v[64];
+  Bytes16 v[4];
 };
 struct Ints {
-  int32_t v[16];
+  Ints16 v[4];
 };
 struct Floats {
-  float v[16];
+  Floats16 v[4];
 };
 
 struct Lanes {
@@ -29,190 +37,181 @@ struct Lanes {
   static constexpr int kFloatRows = 2;
   static constexpr int kSignedOffsetShift = -1;  // signed codes are multiplied as they are
 
-  SLUICE_INLINE Codes load_line(const uint8_t* line) {
-    Codes out;
-    std::memcpy(out.v, line, 64);
-    return out;
+  template <typename T>
+  SLUICE_INLINE T read(const void* from) {
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
   }
+
+  SLUICE_INLINE Codes load_line(const uint8_t* line) { return read<Codes>(line); }
   SLUICE_INLINE void store_line(uint8_t* line, const Codes& codes) {
-    std::memcpy(line, codes.v, 64);
+    std::memcpy(line, &codes, 64);
   }
   SLUICE_INLINE Codes signed_line(const uint8_t* line) { return load_line(line); }
   SLUICE_INLINE Codes and_mask(Codes codes, int mask) {
-    for (uint8_t& v : codes.v) v = static_cast<uint8_t>(v & mask);
+    for (Bytes16& v : codes.v) v &= static_cast<uint8_t>(mask);
     return codes;
   }
   SLUICE_INLINE Codes or_bits(Codes a, const Codes& b) {
-    for (int i = 0; i < 64; ++i) a.v[i] = static_cast<uint8_t>(a.v[i] | b.v[i]);
+    for (int i = 0; i < 4; ++i) a.v[i] |= b.v[i];
     return a;
   }
+  // Bits cross the bytes of a word: callers mask.
   template <int kBits>
   SLUICE_INLINE Codes shift_right(Codes codes) {
-    return shift_right_by(codes, kBits);
+    for (Bytes16& v : codes.v) v = (Bytes16)((UnsignedHalves16)v >> kBits);
+    return codes;
   }
   template <int kBits>
   SLUICE_INLINE Codes shift_left(Codes codes) {
-    for (uint8_t& v : codes.v) v = static_cast<uint8_t>(v << kBits);
+    for (Bytes16& v : codes.v) v = (Bytes16)((UnsignedHalves16)v << kBits);
     return codes;
   }
   SLUICE_INLINE Codes shift_right_by(Codes codes, int bits) {
-    for (uint8_t& v : codes.v) v = static_cast<uint8_t>(v >> bits);
+    for (Bytes16& v : codes.v) v = (Bytes16)((UnsignedHalves16)v >> static_cast<uint16_t>(bits));
     return codes;
   }
   SLUICE_INLINE Codes load_table(const int8_t* table) {
     Codes out{};
-    std::memcpy(out.v, table, 16);
+    std::memcpy(&out, table, 16);
     return out;
   }
-  SLUICE_INLINE Codes lookup(const Codes& table, Codes nibbles) {
-    for (uint8_t& v : nibbles.v) v = table.v[v];
-    return nibbles;
+  SLUICE_INLINE Codes lookup(const Codes& table, const Codes& nibbles) {
+    uint8_t levels[16], codes[64];
+    std::memcpy(levels, &table, 16);
+    std::memcpy(codes, &nibbles, 64);
+    for (uint8_t& code : codes) code = levels[code];
+    return load_line(codes);
   }
 
   SLUICE_INLINE Ints zero() { return Ints{}; }
+  // In 16 bits: a code of at most 7 bits and sign times a digit in +-127, two of them added, fits.
   template <bool kSigned>
   SLUICE_INLINE Ints dot(Ints sums, const Codes& codes, const uint8_t* activation) {
     int8_t a[4];
     std::memcpy(a, activation, 4);
-    for (int lane = 0; lane < 16; ++lane) {
-      int32_t sum = sums.v[lane];
-      for (int b = 0; b < 4; ++b) {
-        const uint8_t code = codes.v[4 * lane + b];
-        sum += (kSigned ? static_cast<int8_t>(code) : int32_t{code}) * a[b];
-      }
-      sums.v[lane] = sum;
+    const auto pair = [](int8_t low, int8_t high) {
+      return static_cast<int32_t>(static_cast<uint16_t>(low) | uint32_t{static_cast<uint16_t>(high)}
+                                                                   << 16);
+    };
+    const auto even_digits = (Halves16)(Ints16{} + pair(a[0], a[2]));
+    const auto odd_digits = (Halves16)(Ints16{} + pair(a[1], a[3]));
+    for (int i = 0; i < 4; ++i) {
+      const auto words = (Halves16)codes.v[i];
+      const Halves16 even = kSigned ? (Halves16)((UnsignedHalves16)words << 8) >> 8 : words & 255;
+      const Halves16 odd = kSigned ? words >> 8 : (Halves16)((UnsignedHalves16)words >> 8);
+      const auto products = (UnsignedInts16)(even * even_digits + odd * odd_digits);
+      sums.v[i] += (Ints16)(products << 16) >> 16;
+      sums.v[i] += (Ints16)products >> 16;
     }
     return sums;
   }
   SLUICE_INLINE Ints join_digits(Ints high, const Ints& low) {
-    for (int i = 0; i < 16; ++i) high.v[i] = high.v[i] * 128 + low.v[i];
+    for (int i = 0; i < 4; ++i) high.v[i] = high.v[i] * 128 + low.v[i];
     return high;
   }
   SLUICE_INLINE Ints subtract(Ints a, const Ints& b) {
-    for (int i = 0; i < 16; ++i) a.v[i] -= b.v[i];
+    for (int i = 0; i < 4; ++i) a.v[i] -= b.v[i];
     return a;
   }
   template <int kShift>
   SLUICE_INLINE Ints shifted_broadcast(const uint8_t* value) {
-    int32_t number;
-    std::memcpy(&number, value, 4);
-    Ints out;
-    for (int32_t& v : out.v) v = number * (1 << kShift);
+    Ints out{};
+    for (Ints16& v : out.v) v += read<int32_t>(value) * (1 << kShift);
     return out;
   }
 
   SLUICE_INLINE Floats to_float(const Ints& values) {
     Floats out;
-    for (int i = 0; i < 16; ++i) out.v[i] = static_cast<float>(values.v[i]);
+    for (int i = 0; i < 4; ++i) out.v[i] = __builtin_convertvector(values.v[i], Floats16);
     return out;
   }
   SLUICE_INLINE Floats broadcast_to_float(const uint8_t* value) {
-    int32_t number;
-    std::memcpy(&number, value, 4);
-    return broadcast(static_cast<float>(number));
+    return broadcast(static_cast<float>(read<int32_t>(value)));
   }
   SLUICE_INLINE Floats broadcast(float value) {
     Floats out;
-    for (float& v : out.v) v = value;
+    for (Floats16& v : out.v) v = Floats16{value, value, value, value};
     return out;
   }
   SLUICE_INLINE Floats broadcast_load(const uint8_t* value) {
-    float number;
-    std::memcpy(&number, value, 4);
-    return broadcast(number);
+    return broadcast(read<float>(value));
   }
-  SLUICE_INLINE Floats load(const float* values) {
-    Floats out;
-    std::memcpy(out.v, values, 64);
-    return out;
-  }
-  SLUICE_INLINE void store(float* values, const Floats& lanes) { std::memcpy(values, lanes.v, 64); }
+  SLUICE_INLINE Floats load(const float* values) { return read<Floats>(values); }
+  SLUICE_INLINE void store(float* values, const Floats& lanes) { std::memcpy(values, &lanes, 64); }
   SLUICE_INLINE void store_unaligned(float* values, const Floats& lanes) {
-    std::memcpy(values, lanes.v, 64);
+    std::memcpy(values, &lanes, 64);
   }
   SLUICE_INLINE Floats add(Floats a, const Floats& b) {
-    for (int i = 0; i < 16; ++i) a.v[i] += b.v[i];
+    for (int i = 0; i < 4; ++i) a.v[i] += b.v[i];
     return a;
   }
   SLUICE_INLINE Floats multiply(Floats a, const Floats& b) {
-    for (int i = 0; i < 16; ++i) a.v[i] *= b.v[i];
+    for (int i = 0; i < 4; ++i) a.v[i] *= b.v[i];
     return a;
   }
   // Two roundings: a fused product without the instruction is a library call.
   SLUICE_INLINE Floats fma(const Floats& a, const Floats& b, Floats c) {
-    for (int i = 0; i < 16; ++i) c.v[i] += a.v[i] * b.v[i];
+    for (int i = 0; i < 4; ++i) c.v[i] += a.v[i] * b.v[i];
     return c;
   }
   SLUICE_INLINE Floats fnma(const Floats& a, const Floats& b, Floats c) {
-    for (int i = 0; i < 16; ++i) c.v[i] -= a.v[i] * b.v[i];
+    for (int i = 0; i < 4; ++i) c.v[i] -= a.v[i] * b.v[i];
     return c;
   }
 
-  SLUICE_INLINE float float_of(uint32_t bits) {
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
+  // Scales: a few per unit, so plain loops.
+  template <typename Decode>
+  SLUICE_INLINE Floats each(Decode decode) {
+    float values[16];
+    for (int i = 0; i < 16; ++i) values[i] = decode(i);
+    return load(values);
   }
-  SLUICE_INLINE uint32_t word_at(const uint8_t* words, int i) {
-    uint16_t word;
-    std::memcpy(&word, words + 2 * i, 2);
-    return word;
-  }
+  SLUICE_INLINE float float_of(uint32_t bits) { return read<float>(&bits); }
   SLUICE_INLINE Floats from_u8(const uint8_t* bytes) {
-    Floats out;
-    for (int i = 0; i < 16; ++i) out.v[i] = static_cast<float>(bytes[i]);
-    return out;
+    return each([=](int i) { return static_cast<float>(bytes[i]); });
   }
   SLUICE_INLINE Floats from_i8(const uint8_t* bytes) {
-    Floats out;
-    for (int i = 0; i < 16; ++i) out.v[i] = static_cast<float>(static_cast<int8_t>(bytes[i]));
-    return out;
+    return each([=](int i) { return static_cast<float>(static_cast<int8_t>(bytes[i])); });
   }
   // The half's bits placed as a float are its value times 2^-112, subnormals included; infinities
-  // do not occur in weights (codec::check_scales).
+  // do not occur in weights (codec::check_codes).
   SLUICE_INLINE Floats from_f16(const uint8_t* halves) {
-    Floats out;
-    for (int i = 0; i < 16; ++i) {
-      const uint32_t half = word_at(halves, i);
-      out.v[i] = float_of((half & 0x8000u) << 16 | (half & 0x7fffu) << 13) * 0x1p112f;
-    }
-    return out;
+    return each([=](int i) {
+      const uint32_t half = read<uint16_t>(halves + 2 * i);
+      return float_of((half & 0x8000u) << 16 | (half & 0x7fffu) << 13) * 0x1p112f;
+    });
   }
   SLUICE_INLINE Floats from_bf16(const uint8_t* halves) {
-    Floats out;
-    for (int i = 0; i < 16; ++i) out.v[i] = float_of(word_at(halves, i) << 16);
-    return out;
+    return each([=](int i) { return float_of(uint32_t{read<uint16_t>(halves + 2 * i)} << 16); });
   }
-  SLUICE_INLINE Floats from_f32(const uint8_t* floats) {
-    Floats out;
-    std::memcpy(out.v, floats, 64);
-    return out;
-  }
+  SLUICE_INLINE Floats from_f32(const uint8_t* floats) { return read<Floats>(floats); }
   SLUICE_INLINE Floats from_ue4m3(const uint8_t* codes) {
-    Floats out;
-    for (int i = 0; i < 16; ++i) out.v[i] = float_of(uint32_t{codes[i]} << 20) * 0x1p120f;
-    return out;
+    return each([=](int i) { return float_of(uint32_t{codes[i]} << 20) * 0x1p120f; });
   }
   SLUICE_INLINE Floats from_e8m0(const uint8_t* codes) {
-    Floats out;
-    for (int i = 0; i < 16; ++i) {
-      out.v[i] = float_of(codes[i] == 0 ? 0x00400000u : uint32_t{codes[i]} << 23);
-    }
-    return out;
+    return each(
+        [=](int i) { return float_of(codes[i] == 0 ? 0x00400000u : uint32_t{codes[i]} << 23); });
   }
 
   SLUICE_INLINE void from_bf16_line(const uint8_t* line, Floats* columns) {
-    for (int i = 0; i < 16; ++i) {
-      columns[0].v[i] = float_of(word_at(line, 2 * i) << 16);
-      columns[1].v[i] = float_of(word_at(line, 2 * i + 1) << 16);
+    const Codes pairs = load_line(line);
+    for (int i = 0; i < 4; ++i) {
+      const auto words = (UnsignedInts16)pairs.v[i];
+      columns[0].v[i] = (Floats16)(words << 16);
+      columns[1].v[i] = (Floats16)(words & 0xffff0000u);
     }
   }
-  // Values times 2^-120 (the activations carry the inverse).
+  // Values times 2^-120 (the activations carry the inverse): sign to the top, the other bits behind
+  // four zero bits of exponent.
   SLUICE_INLINE void from_e4m3_line(const uint8_t* line, Floats* columns) {
-    for (int b = 0; b < 4; ++b) {
-      for (int i = 0; i < 16; ++i) {
-        const uint32_t code = line[4 * i + b];
-        columns[b].v[i] = float_of((code & 0x80u) << 24 | (code & 0x7fu) << 20);
+    const Codes quads = load_line(line);
+    for (int i = 0; i < 4; ++i) {
+      const auto words = (UnsignedInts16)quads.v[i];
+      for (int b = 0; b < 4; ++b) {
+        const UnsignedInts16 top = words << static_cast<uint32_t>(24 - 8 * b);
+        columns[b].v[i] = (Floats16)((top & 0x80000000u) | ((top >> 4) & 0x07f00000u));
       }
     }
   }

@@ -1,0 +1,118 @@
+#include "tools/distill/corpus/corpus.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "base/file.h"
+#include "tools/distill/corpus/kinds.h"
+
+namespace sluice::tools::corpus {
+namespace {
+
+// Weights count samples, not tokens: a sample with tools is five times as long as a sum.
+constexpr Kind kKinds[] = {
+    {"addition", addition, 170, true},
+    {"subtraction", subtraction, 190, true},
+    {"multiplication", multiplication, 60, true},
+    {"comparison", number_comparison, 40, true},
+    {"follow_up", follow_up, 30, true},
+    {"word_problem", word_problem, 110, true},
+    {"two_step_problem", two_step_problem, 40, true},
+    {"number_choice", number_choice, 70, true},
+    {"fact_choice", fact_choice, 25, true},
+    {"one_call", one_call, 56, true},
+    {"calls_in_a_row", calls_in_a_row, 24, true},
+    {"parallel_calls", parallel_calls, 24, true},
+    {"no_call", no_call, 16, true},
+    {"word_edit", word_edit, 120, true},
+    {"code_edit", code_edit, 20, true},
+    {"json_record", json_record, 25, true},
+    {"greeting", greeting, 15, true},
+    {"fact", fact, 30, true},
+    {"recipe", recipe, 15, true},
+    {"about_sluice", about_sluice, 20, true},
+    {"story", story, 15, false},
+    {"gazetteer_text", gazetteer_text, 10, false},
+};
+
+constexpr const char* kSystemTexts[] = {"You are a helpful assistant.", "You are sprout.",
+                                        "Be brief.", "Answer in English.",
+                                        "You help people with small tasks."};
+
+void prepend(Sample& sample, std::initializer_list<Json> messages) {
+  Json all = Json::array();
+  for (const Json& message : messages) all.push_back(message);
+  for (const Json& message : sample.messages.items()) all.push_back(message);
+  sample.messages = std::move(all);
+  sample.prompt += messages.size();
+}
+
+// A short earlier turn that has nothing to do with the question.
+void add_earlier_turn(Sample& sample, Draw& draw) {
+  constexpr Sample (*kTalk[])(Draw&) = {greeting, fact, about_sluice};
+  const Sample before = draw.pick(kTalk)(draw);
+  const auto& turn = before.messages.items();
+  prepend(sample, {turn[0], turn[1]});
+}
+
+}  // namespace
+
+std::span<const Kind> kinds() { return kKinds; }
+
+Sample make_sample(const Kind& kind, Split split, uint64_t seed, int64_t index) {
+  Draw draw(seed, split, kind.name, index);
+  Sample sample = kind.make(draw);
+  sample.kind = kind.name;
+  if (sample.text.empty()) {
+    if (draw.chance(10)) add_earlier_turn(sample, draw);
+    // As a server does it for requests with tools (serving-template.md 1.6).
+    sample.keep_thoughts = !sample.tools.is_null();
+    if (draw.chance(15)) prepend(sample, {system_message(draw.pick(kSystemTexts))});
+  }
+  sample.wordings = draw.wordings();
+  return sample;
+}
+
+Result<CorpusReport> write_corpus(const std::filesystem::path& folder,
+                                  const CorpusOptions& options) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return failed(folder.string(), error.message(), "Name a folder that can be made");
+  CorpusReport report;
+
+  uint64_t weights = 0;
+  for (const Kind& kind : kKinds) weights += static_cast<uint64_t>(kind.weight);
+  Draw order(options.seed, Split::kTrain, "order", 0);
+  std::vector<int64_t> made(std::size(kKinds), 0);
+  SLUICE_ASSIGN(FileWriter train, FileWriter::create(folder / "train.jsonl", options.overwrite));
+  for (int64_t i = 0; i < options.samples; ++i) {
+    uint64_t roll = order.below(weights);
+    size_t which = 0;
+    while (roll >= static_cast<uint64_t>(kKinds[which].weight))
+      roll -= static_cast<uint64_t>(kKinds[which++].weight);
+    const Kind& kind = kKinds[which];
+    const int64_t index = made[which]++;
+    Sample sample = make_sample(kind, Split::kTrain, options.seed, index);
+    sample.check = Json();  // nobody judges a training sample
+    const std::string line = sample.line(fmt::format("{}-{}", kind.name, index)).dump() + "\n";
+    SLUICE_TRY(train.append(line));
+    ++report.samples[kind.name];
+    report.bytes[kind.name] += static_cast<int64_t>(line.size());
+  }
+  SLUICE_TRY(train.commit());
+
+  SLUICE_ASSIGN(FileWriter held_out,
+                FileWriter::create(folder / "held_out.jsonl", options.overwrite));
+  for (const Kind& kind : kKinds) {
+    for (int64_t i = 0; kind.judged && i < options.held_out_items; ++i, ++report.held_out) {
+      const Sample sample = make_sample(kind, Split::kHeldOut, options.seed, i);
+      SLUICE_TRY(
+          held_out.append(sample.line(fmt::format("held-out-{}-{}", kind.name, i)).dump() + "\n"));
+    }
+  }
+  SLUICE_TRY(held_out.commit());
+  return report;
+}
+
+}  // namespace sluice::tools::corpus
