@@ -21,7 +21,7 @@ void request_stop(int) {
   if (stop_requests.fetch_add(1) > 0) std::_Exit(130);
 }
 
-// Exit codes of docs and spec/cli.md.
+// The exit codes of sluice (its --help lists them).
 int code_of(ErrorCode code) {
   switch (code) {
     case ErrorCode::kUsage:

@@ -74,7 +74,7 @@ SLUICE_INLINE A sigmoid(A x) {
   return A(1) / (A(1) + exponential(-x));
 }
 
-// Sums in eight lanes: the compiler may not reorder a plain sum, so it would not vectorize it.
+// Sums in sixteen lanes: the compiler may not reorder a plain sum, so it would not vectorize it.
 constexpr int64_t kLanes = 16;
 template <typename A, typename Term>
 SLUICE_INLINE A sum_of(int64_t count, Term term) {
