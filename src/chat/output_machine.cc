@@ -16,10 +16,10 @@ OutputVocabulary OutputVocabulary::of(const tokenizer::Tokenizer& tokenizer,
           ThinkMarkers::of(tokenizer), std::move(stop)};
 }
 
-OutputMachine::OutputMachine(OutputVocabulary vocabulary, bool starts_in_reasoning)
+OutputMachine::OutputMachine(OutputVocabulary vocabulary, OutputOptions options)
     : vocabulary_(std::move(vocabulary)),
-      state_(starts_in_reasoning ? State::kReasoning : State::kContent),
-      may_think_(!starts_in_reasoning) {}
+      state_(options.starts_in_reasoning ? State::kReasoning : State::kContent),
+      may_think_(!options.starts_in_reasoning) {}
 
 std::vector<OutputEvent> OutputMachine::push(std::span<const TokenId> ids) {
   std::vector<OutputEvent> events;
@@ -27,7 +27,7 @@ std::vector<OutputEvent> OutputMachine::push(std::span<const TokenId> ids) {
   return events;
 }
 
-std::vector<OutputEvent> OutputMachine::finish() {
+std::vector<OutputEvent> OutputMachine::finish(OutputEnd) {
   std::vector<OutputEvent> events;
   if (!ended()) end(events);
   return events;
