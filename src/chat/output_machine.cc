@@ -48,7 +48,6 @@ std::vector<OutputEvent> OutputMachine::push(std::span<const TokenId> ids) {
 std::vector<OutputEvent> OutputMachine::finish(OutputEnd how) {
   Events events;
   if (ended()) return events;
-  if (state_ == State::kReasoning) reasoning_tokens_ += held_tokens_;
   feed_marker(how == OutputEnd::kCut ? kEndCut : kEndStopped, events);
   return events;
 }
@@ -67,28 +66,23 @@ void OutputMachine::push_one(TokenId id, Events& events) {
     feed_bytes(vocabulary_.bytes(id), events);
   }
   count(was_reasoning, calls_before);
-  if (parser_.before_name() && held_tokens_ >= kMaxHeldTokens) {
-    if (state_ == State::kReasoning) reasoning_tokens_ += held_tokens_;
-    held_tokens_ = 0;
+  if (parser_.waiting() && held_tokens_ >= kMaxHeldTokens) {
     parser_.give_up();
     take_rejected();
     run(events);
   }
 }
 
-// Tokens from an undecided opener on are the thought's only if they turn out to be no call.
+// Tokens from an undecided opener on are the thought's only if they turn out to be no call
+// (take_rejected()).
 void OutputMachine::count(bool was_reasoning, int calls_before) {
   if (parser_.undecided()) {
     ++held_tokens_;
     return;
   }
-  const int held = std::exchange(held_tokens_, 0);
+  held_tokens_ = 0;
   if (parser_.calls() != calls_before) return;
-  if (was_reasoning) {
-    reasoning_tokens_ += held + 1;
-  } else if (state_ == State::kReasoning) {
-    ++reasoning_tokens_;
-  }
+  if (was_reasoning || state_ == State::kReasoning) ++reasoning_tokens_;
 }
 
 std::optional<char> OutputMachine::marker_of(TokenId id) const {
@@ -140,6 +134,8 @@ void OutputMachine::run_parser(Events& events) {
 }
 
 void OutputMachine::take_rejected() {
+  if (state_ == State::kReasoning) reasoning_tokens_ += held_tokens_;
+  held_tokens_ = 0;
   pending_ += parser_.rejected();
   line_start_ = pending_.ends_with('\n');
 }

@@ -6,7 +6,7 @@
 namespace sluice::chat {
 namespace {
 
-constexpr std::string_view kFunction = "<function=", kFunctionNamed = "<functionname=",
+constexpr std::string_view kFunction = "<function=", kFunctionNamed = "<function name=",
                            kFunctionEnd = "</function>",
                            kParameter = "<parameter=", kParameterEnd = "</parameter>";
 // A longer name is none: names end at the line's end at the latest, and the API allows 128.
@@ -107,13 +107,12 @@ ToolCallParser::Outcome ToolCallParser::step(char c, MarkedText& input, Events& 
 // White space, then "<function=" or "<function name=", or a brace.
 ToolCallParser::Outcome ToolCallParser::step_pre(char c, MarkedText& input) {
   if (is_marker(c)) return reject({&c, 1}, input);
-  const bool between = is_gap(c) && (text_.empty() || begins(text_, "<function"));
   if (text_.empty() && c == '{') {
     state_ = State::kJson;
     json_.emplace();
     json_->push(c);
-  } else if (!between) {
-    text_ += c;
+  } else if (!text_.empty() || !is_gap(c)) {
+    text_ += is_gap(c) ? ' ' : c;
     if (!begins(kFunction, text_) && !begins(kFunctionNamed, text_)) return reject({&c, 1}, input);
   }
   opener_ += c;
@@ -210,7 +209,8 @@ ToolCallParser::Outcome ToolCallParser::step_key(char c, MarkedText& input, Even
 // break; if it seems to, the model left out the '>' and the value has begun within it.
 void ToolCallParser::split_key(char terminator, MarkedText& input, Events& events) {
   const std::string taken = std::exchange(text_, {});
-  const std::string_view written = trim(taken);
+  std::string_view written = taken;
+  while (!written.empty() && is_gap(written.front())) written.remove_prefix(1);
   const size_t end = written.find_first_of("=<\n");
   state_ = State::kBody;
   if (terminator != '>') input.put_back({&terminator, 1});

@@ -31,10 +31,9 @@ class ToolCallParser {
   ToolCallParser(std::vector<ToolDeclaration> tools, bool parallel);
 
   bool active() const { return state_ != State::kIdle; }
-  // Between an opener and the certainty that it opens a call; before its name, the shorter time in
-  // which only white space and a part of the tag may come.
+  // Between an opener and the certainty that it opens a call; at first only white space came.
   bool undecided() const { return state_ >= State::kPre && state_ <= State::kJson; }
-  bool before_name() const { return state_ == State::kPre; }
+  bool waiting() const { return state_ == State::kPre && text_.empty(); }
   int calls() const { return calls_; }  // begun so far
   const std::vector<ToolDeclaration>& tools() const { return tools_; }
 
