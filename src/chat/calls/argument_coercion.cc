@@ -235,9 +235,13 @@ ParameterType parameter_type(const Json& parameters, std::string_view key) {
   // ("type": "object") are no schemas.
   if (!properties && schema && !schema->is_object()) schema = nullptr;
   if (!schema) schema = parameters.find("additionalProperties");
+  return schema_type(parameters, schema ? *schema : Json());
+}
+
+ParameterType schema_type(const Json& root, const Json& schema) {
   ParameterType type;
   type.types = 0;
-  if (schema) collect_types(parameters, *schema, 0, type);
+  collect_types(root, schema, 0, type);
   if (type.types == 0) type.types = kTypeString;
   return type;
 }

@@ -33,6 +33,9 @@ struct ParameterType {
 // A key that the schema does not name is text, or what additionalProperties says.
 ParameterType parameter_type(const Json& parameters, std::string_view key);
 
+// The same for a schema; references are looked up in `root`.
+ParameterType schema_type(const Json& root, const Json& schema);
+
 // Names of the properties that `parameters` declares.
 std::vector<std::string> parameter_names(const Json& parameters);
 
