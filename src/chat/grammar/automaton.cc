@@ -133,10 +133,7 @@ class FirstBytes {
     progress = Progress::kOpen;
     Automaton::RuleEntry& entry = automaton_.rules[static_cast<size_t>(rule)];
     const Automaton::State& start = automaton_.states[static_cast<size_t>(entry.start)];
-    for (const auto& move : start.moves) {
-      for (int byte = move.first; byte <= move.last; ++byte)
-        entry.first.set(static_cast<size_t>(byte));
-    }
+    entry.first = of_moves(start);
     for (const auto& call : start.calls) {
       if (!visit(call.rule)) return false;
       entry.first |= automaton_.rules[static_cast<size_t>(call.rule)].first;
@@ -145,8 +142,26 @@ class FirstBytes {
     return true;
   }
 
+  // Once all rules are visited.
+  void fill_states() {
+    for (Automaton::State& state : automaton_.states) {
+      state.next = of_moves(state);
+      for (const auto& call : state.calls)
+        state.next |= automaton_.rules[static_cast<size_t>(call.rule)].first;
+    }
+  }
+
  private:
   enum class Progress { kNew, kOpen, kDone };
+
+  static ByteSet of_moves(const Automaton::State& state) {
+    ByteSet bytes;
+    for (const auto& move : state.moves) {
+      for (int byte = move.first; byte <= move.last; ++byte) bytes.set(static_cast<size_t>(byte));
+    }
+    return bytes;
+  }
+
   Automaton& automaton_;
   std::vector<Progress> progress_;
 };
@@ -224,6 +239,7 @@ Result<Automaton> build_automaton(const Expressions& grammar, Rule root,
       return usage_error({}, "a definition refers to itself without anything in between",
                          "put the reference inside a property or an item");
   }
+  first.fill_states();
   find_plain_capacities(automaton);
   return automaton;
 }

@@ -26,6 +26,7 @@ struct Automaton {
     std::vector<Move> moves;  // by byte, disjoint
     std::vector<Call> calls;
     bool accepting = false;  // the rule may end here
+    ByteSet next;            // bytes of moves and of the calls' first moves
     // So many characters that need no care in JSON strings (no quote, backslash or control
     // character) may follow, whichever they are, without leaving the rule. What lets a mask take
     // thousands of tokens at once.

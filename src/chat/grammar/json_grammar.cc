@@ -76,7 +76,8 @@ Expr JsonGrammar::character() {
       g_.sequence(
           {g_.literal("\\u"), g_.bytes(one_of("dD")), g_.bytes(one_of("89abAB")), hex, hex, low}),
   });
-  character_ = g_.choice({g_.character(kPlainCharacters), escape});
+  // Escapes by a call: strings with a counted length repeat this, and few characters are escapes.
+  character_ = g_.choice({g_.character(kPlainCharacters), shared(escape)});
   return character_;
 }
 

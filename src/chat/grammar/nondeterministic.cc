@@ -11,7 +11,10 @@ Nondeterministic::Nondeterministic(const Expressions& grammar, size_t limit)
   for (const Expr body : grammar.rules()) {
     SLUICE_CHECK(body >= 0, "rule {} is not defined", rules_.size());
     const int32_t start = add_node();
-    rules_.emplace_back(start, add(body, start));
+    const int32_t last = add(body, start), end = add_node();
+    connect(last, end);
+    nodes_[static_cast<size_t>(end)].is_end = true;
+    rules_.emplace_back(start, end);
   }
 }
 
@@ -137,6 +140,7 @@ std::vector<int32_t> Nondeterministic::closure(std::vector<int32_t> from) const 
       open.push_back(target);
     }
   }
+  std::erase_if(all, [&](int32_t at) { return node(at).edges.empty() && !node(at).is_end; });
   return all;
 }
 

@@ -20,6 +20,7 @@ class Nondeterministic {
   struct Node {
     std::vector<Edge> edges;
     std::vector<int32_t> free;  // targets without reading
+    bool is_end = false;        // of a rule
   };
 
   // All rules of the grammar. Stops at `limit` nodes: then complete() is false.
@@ -29,7 +30,9 @@ class Nondeterministic {
   const Node& node(int32_t index) const { return nodes_[static_cast<size_t>(index)]; }
   // (start, end) by rule.
   const std::vector<std::pair<int32_t, int32_t>>& rules() const { return rules_; }
-  // All nodes that are reached from `from` without reading, sorted.
+  // The nodes that are reached from `from` without reading, sorted; only those that matter: that
+  // read something, or end the rule. Sets that differ in others would be different states for
+  // nothing.
   std::vector<int32_t> closure(std::vector<int32_t> from) const;
 
  private:

@@ -66,11 +66,7 @@ ByteSet next_bytes(const Automaton& automaton, const StackPool& stacks, Thread t
   ByteSet bytes;
   for (;;) {
     const Automaton::State& state = automaton.states[static_cast<size_t>(thread.state)];
-    for (const auto& move : state.moves) {
-      for (int byte = move.first; byte <= move.last; ++byte) bytes.set(static_cast<size_t>(byte));
-    }
-    for (const auto& call : state.calls)
-      bytes |= automaton.rules[static_cast<size_t>(call.rule)].first;
+    bytes |= state.next;
     if (!state.accepting || thread.stack == StackPool::kBottom) return bytes;
     thread = stacks.pop(thread.stack);
   }

@@ -42,7 +42,7 @@ struct CompiledOutput {
 };
 
 // Compiles, and remembers what it compiled. Thread-safe; meant to be called off the engine's
-// thread: a large schema takes tens of milliseconds.
+// thread: a large schema takes some hundred milliseconds.
 class OutputCompiler {
  public:
   explicit OutputCompiler(std::shared_ptr<const TokenTrie> trie, size_t remembered = 64);
