@@ -22,7 +22,7 @@ test: build
 # Unit tests of everything that reads bytes from outside, and of the runtime's parts, under AddressSanitizer and
 # UndefinedBehaviorSanitizer. ASAN_TESTS names others.
 ASAN_TESTS ?= base_test runtime_parts_test normalise_test output_machine_test checkpoint_test codec_test tokenizer_test \
-              model_config_test chat_template_test model_binding_test
+              model_config_test chat_template_test model_binding_test tool_call_test grammar_test
 asan:
 	@scripts/install_packages.sh test
 	cmake --preset asan >/dev/null

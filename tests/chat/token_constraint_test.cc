@@ -109,7 +109,7 @@ TEST(ToolGrammar, RefusesByName) {
 TEST(ToolGrammar, TheParserReadsWhatIsAllowed) {
   const auto compiled = compile(calls(Calls::kRequired));
   std::mt19937 random(3);
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 80; ++round) {
     TokenConstraint constraint(compiled.masks, plain_options());
     std::string text;
     for (int i = 0; i < 400 && !(constraint.can_end() && random() % 4 == 0); ++i) {

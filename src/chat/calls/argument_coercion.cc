@@ -8,29 +8,16 @@
 
 #include "chat/calls/loose_json.h"
 #include "chat/calls/markup.h"
+#include "chat/json_pointer.h"
 
 namespace sluice::chat {
 namespace {
 
 constexpr int kMaxDepth = 32;  // of $ref and of nested combinations
 
-std::string lower(std::string_view text) {
-  std::string small(text);
-  for (char& c : small) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return small;
-}
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && is_gap(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_gap(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 // Names of types, those of other languages included (vLLM and SGLang accept the same).
 uint8_t named_type(std::string_view written) {
-  const std::string name = lower(written);
+  const std::string name = ascii_lower(written);
   const auto starts = [&](std::string_view prefix) { return name.rfind(prefix, 0) == 0; };
   if (name == "null") return kTypeNull;
   if (name == "bool" || name == "boolean" || name == "binary") return kTypeBoolean;
@@ -64,25 +51,6 @@ uint8_t type_of_value(const Json& value) {
   return 0;
 }
 
-// "#/$defs/a~1b" within `root`, or nullptr.
-const Json* resolve(const Json& root, std::string_view reference) {
-  if (reference.empty() || reference.front() != '#') return nullptr;
-  reference.remove_prefix(1);
-  const Json* place = &root;
-  while (place && !reference.empty()) {
-    if (reference.front() != '/') return nullptr;
-    reference.remove_prefix(1);
-    std::string key(reference.substr(0, reference.find('/')));
-    reference.remove_prefix(key.size());
-    for (const auto& [escape, character] : {std::pair{"~1", "/"}, std::pair{"~0", "~"}}) {
-      for (size_t at = 0; (at = key.find(escape, at)) != std::string::npos; ++at)
-        key.replace(at, 2, character);
-    }
-    place = place->find(key);
-  }
-  return place;
-}
-
 // Gathers types and members of a schema with all its alternatives.
 void collect_types(const Json& root, const Json& schema, int depth, ParameterType& found) {
   if (depth > kMaxDepth || !schema.is_object()) return;
@@ -111,7 +79,7 @@ void collect_types(const Json& root, const Json& schema, int depth, ParameterTyp
     } else if ((key == "anyOf" || key == "oneOf" || key == "allOf") && value.is_array()) {
       for (const Json& part : value.items()) collect_types(root, part, depth + 1, found);
     } else if (key == "$ref" && value.is_string()) {
-      if (const Json* target = resolve(root, value.string()))
+      if (const Json* target = resolve_reference(root, value.string()))
         collect_types(root, *target, depth + 1, found);
     }
   }
@@ -207,7 +175,7 @@ std::string quoted(std::string_view text) {
 }
 
 std::optional<std::string> coerce_to(uint8_t type, std::string_view raw, std::string_view trimmed) {
-  const std::string small = lower(trimmed);
+  const std::string small = ascii_lower(trimmed);
   switch (type) {
     case kTypeNull:
       if (small == "null" || small == "none") return "null";
@@ -258,7 +226,7 @@ std::vector<std::string> parameter_names(const Json& parameters) {
 }
 
 std::string coerce_argument(std::string_view raw, const ParameterType& type) {
-  const std::string_view trimmed = trim(raw);
+  const std::string_view trimmed = trim_gaps(raw);
   for (const Json& member : type.members) {
     if (member.is_string() ? member.string() == raw || member.string() == trimmed
                            : member.dump() == trimmed) {

@@ -23,6 +23,19 @@ inline bool is_end(char c) { return c == kEndStopped || c == kEndCut; }
 // White space between pieces of markup. What a model writes there is ASCII.
 inline bool is_gap(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
+inline std::string_view trim_gaps(std::string_view text) {
+  while (!text.empty() && is_gap(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_gap(text.back())) text.remove_suffix(1);
+  return text;
+}
+inline std::string ascii_lower(std::string_view text) {
+  std::string small(text);
+  for (char& c : small) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return small;
+}
+
 // The text of markers where they are data. Ends have none.
 inline std::string_view marker_text(char marker) {
   switch (marker) {

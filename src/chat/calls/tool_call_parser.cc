@@ -19,27 +19,13 @@ bool ends(std::string_view whole, std::string_view part) {
   return whole.size() >= part.size() && whole.substr(whole.size() - part.size()) == part;
 }
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && is_gap(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_gap(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 // Trimmed and without surrounding quotes.
 std::string_view bare(std::string_view text) {
-  text = trim(text);
+  text = trim_gaps(text);
   if (text.size() >= 2 && (text.front() == '"' || text.front() == '\'') &&
       text.front() == text.back())
     text = text.substr(1, text.size() - 2);
-  return trim(text);
-}
-
-std::string lower(std::string_view text) {
-  std::string small(text);
-  for (char& c : small) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return small;
+  return trim_gaps(text);
 }
 
 }  // namespace
@@ -49,7 +35,7 @@ const ToolDeclaration* find_tool(const std::vector<ToolDeclaration>& tools, std:
   int count = 0;
   for (const ToolDeclaration& tool : tools) {
     if (tool.name == name) return &tool;
-    if (lower(tool.name) != lower(name)) continue;
+    if (ascii_lower(tool.name) != ascii_lower(name)) continue;
     similar = &tool;
     ++count;
   }
@@ -128,7 +114,7 @@ void ToolCallParser::read_name(std::string opener) {
 
 ToolCallParser::Outcome ToolCallParser::step_name(char c, MarkedText& input, Events& events) {
   if (is_marker(c)) return reject({&c, 1}, input);
-  if (c == '\n' && !trim(text_).empty()) {
+  if (c == '\n' && !trim_gaps(text_).empty()) {
     begin_call(std::string(bare(text_)), events);
     return Outcome::kMore;
   }

@@ -9,46 +9,17 @@
 #include "chat/grammar/object_grammar.h"
 #include "chat/grammar/schema_merge.h"
 #include "chat/grammar/string_formats.h"
+#include "chat/json_pointer.h"
 
 namespace sluice::chat::grammar {
 namespace {
 
-constexpr int kMaxNesting = 200;      // of schemas, references followed
-constexpr int kMaxDepth = 32;         // of references and combinations within each other
-constexpr int64_t kMaxWork = 20'000;  // schemas looked at, copies included
-constexpr int64_t kMaxLength = 256;   // of a string: each length is a state
+constexpr int kMaxNesting = 200;     // of schemas, references followed
+constexpr int64_t kMaxLength = 256;  // of a string: each length is a state
 constexpr int64_t kMaxItems = 1024;
 
 bool is_one_of(std::string_view word, std::initializer_list<const char*> words) {
   return std::find(words.begin(), words.end(), word) != words.end();
-}
-
-bool is_combination(std::string_view keyword) {
-  return is_one_of(keyword, {"allOf", "anyOf", "oneOf", "$ref"});
-}
-
-Error schema_error(const std::string& path, std::string why, std::string remedy = {}) {
-  return usage_error("schema " + (path.empty() ? std::string("/") : path), std::move(why),
-                     std::move(remedy));
-}
-
-Error dangling(const std::string& reference, const std::string& path) {
-  return schema_error(path, fmt::format("the reference '{}' leads nowhere", reference),
-                      "only references within the schema (#/...) are followed");
-}
-
-// The reference, if nothing else in `schema` restricts.
-const std::string* pure_reference(const Json& schema) {
-  const std::string* reference = nullptr;
-  if (!schema.is_object()) return nullptr;
-  for (const auto& [keyword, value] : schema.members()) {
-    if (keyword == "$ref" && value.is_string()) {
-      reference = &value.string();
-    } else if (!is_annotation(keyword)) {
-      return nullptr;
-    }
-  }
-  return reference;
 }
 
 bool fits_type(const Json& value, std::string_view type) {
@@ -103,13 +74,7 @@ Result<std::optional<int64_t>> count(const Json& schema, const char* keyword,
 
 SchemaCompiler::SchemaCompiler(Expressions& grammar, JsonGrammar& json, const Json& root,
                                SchemaOptions options)
-    : g_(grammar), json_(json), root_(root), options_(options) {}
-
-Status SchemaCompiler::spend(const std::string& path) {
-  if (++work_ > kMaxWork || g_.size() > 1'000'000)
-    return schema_error(path, "the schema is too large", "use fewer combinations of alternatives");
-  return {};
-}
+    : g_(grammar), json_(json), root_(root), options_(options), alternatives_(root) {}
 
 Status SchemaCompiler::unsupported(const std::string& what, const std::string& path) {
   if (options_.strict)
@@ -120,10 +85,10 @@ Status SchemaCompiler::unsupported(const std::string& what, const std::string& p
 }
 
 Result<Expr> SchemaCompiler::compile(const Json& schema, const std::string& path) {
-  SLUICE_TRY(spend(path));
+  SLUICE_TRY(alternatives_.spend(path));
   if (depth_ > kMaxNesting) return schema_error(path, "the schema is nested too deeply");
   ++depth_;
-  Result<Expr> compiled = compile_alternatives(schema, path);
+  Result<Expr> compiled = compile_alternatives_.of(schema, path);
   --depth_;
   return compiled;
 }
@@ -131,7 +96,7 @@ Result<Expr> SchemaCompiler::compile(const Json& schema, const std::string& path
 Result<Expr> SchemaCompiler::compile_alternatives(const Json& schema, const std::string& path) {
   if (const std::string* reference = pure_reference(schema))
     return compile_reference(*reference, path);
-  SLUICE_ASSIGN(const std::vector<Json> ways, alternatives(schema, path));
+  SLUICE_ASSIGN(const std::vector<Json> ways, alternatives_.of(schema, path));
   std::vector<Expr> compiled;
   for (const Json& way : ways) {
     // An alternative that is a reference and nothing more stays one: recursion goes through here.
@@ -148,102 +113,12 @@ Result<Expr> SchemaCompiler::compile_reference(const std::string& reference,
   const auto known = references_.find(reference);
   if (known != references_.end()) return g_.call(known->second);
   const Json* target = resolve_reference(root_, reference);
-  if (!target) return dangling(reference, path);
+  if (!target) return dangling_reference(reference, path);
   const Rule rule = g_.declare();
   references_.emplace(reference, rule);
   SLUICE_ASSIGN(const Expr body, compile(*target, reference.substr(1)));
   g_.define(rule, body);
   return g_.call(rule);
-}
-
-Result<std::vector<Json>> SchemaCompiler::alternatives(const Json& schema,
-                                                       const std::string& path) {
-  return expand(schema, path, 0);
-}
-
-// The target of a reference, expanded; anything else as it is.
-Result<std::vector<Json>> SchemaCompiler::whole(const Json& way, const std::string& path,
-                                                int depth) {
-  const std::string* reference = pure_reference(way);
-  if (!reference) return std::vector<Json>{way};
-  const Json* target = resolve_reference(root_, *reference);
-  if (!target) return dangling(*reference, path);
-  return expand(*target, path, depth + 1);
-}
-
-// Each of `a` joined with each of `b`. A reference stays one as long as nothing is joined to it.
-Result<std::vector<Json>> SchemaCompiler::join(const std::vector<Json>& a,
-                                               const std::vector<Json>& b, const std::string& path,
-                                               int depth) {
-  std::vector<Json> joined;
-  for (const Json& left : a) {
-    for (const Json& right : b) {
-      SLUICE_TRY(spend(path));
-      if (left == Json(false) || right == Json(false)) continue;
-      if (left.is_boolean() || right.is_boolean()) {
-        joined.push_back(left.is_boolean() ? right : left);
-        continue;
-      }
-      if (pure_reference(left) || pure_reference(right)) {
-        SLUICE_ASSIGN(const std::vector<Json> lefts, whole(left, path, depth));
-        SLUICE_ASSIGN(const std::vector<Json> rights, whole(right, path, depth));
-        SLUICE_ASSIGN(const std::vector<Json> both, join(lefts, rights, path, depth + 1));
-        joined.insert(joined.end(), both.begin(), both.end());
-        continue;
-      }
-      auto merged = merge_schemas(left, right);
-      if (!merged.ok()) return schema_error(path, merged.error().why, merged.error().remedy);
-      joined.push_back(std::move(merged).value());
-    }
-  }
-  return joined;
-}
-
-Result<std::vector<Json>> SchemaCompiler::expand(const Json& schema, const std::string& path,
-                                                 int depth) {
-  SLUICE_TRY(spend(path));
-  if (depth > kMaxDepth)
-    return schema_error(path, "references and combinations are nested too deeply, or without end");
-  if (schema.is_boolean()) return std::vector<Json>{schema};
-  if (!schema.is_object())
-    return schema_error(
-        path, fmt::format("a schema is an object or a boolean, not {}", schema.kind_name()));
-  Json own = Json::object();
-  bool restricts = false;
-  for (const auto& [keyword, value] : schema.members()) {
-    if (is_combination(keyword)) continue;
-    own.set(keyword, value);
-    restricts = restricts || !is_annotation(keyword);
-  }
-  std::vector<Json> ways = {restricts ? own : Json(true)};
-  for (const auto& [keyword, value] : schema.members()) {
-    if (!is_combination(keyword)) continue;
-    std::vector<std::vector<Json>> parts;
-    if (keyword == "$ref") {
-      if (!value.is_string()) return schema_error(path, "'$ref' is not a string");
-      Json reference = Json::object();
-      reference.set("$ref", value);
-      parts.push_back({std::move(reference)});
-    } else if (!value.is_array() || value.items().empty()) {
-      return schema_error(path, fmt::format("'{}' is not a list of schemas", keyword));
-    } else {
-      for (const Json& part : value.items()) {
-        std::vector<Json> of_part = {part};
-        if (!pure_reference(part)) {
-          SLUICE_ASSIGN(of_part, expand(part, path + "/" + keyword, depth + 1));
-        }
-        if (keyword == "allOf" || parts.empty()) {
-          parts.push_back(std::move(of_part));
-        } else {
-          parts[0].insert(parts[0].end(), of_part.begin(), of_part.end());
-        }
-      }
-    }
-    for (const std::vector<Json>& part : parts) {
-      SLUICE_ASSIGN(ways, join(ways, part, path, depth));
-    }
-  }
-  return ways;
 }
 
 Status SchemaCompiler::check_keywords(const Json& schema, const std::string& path) {

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "chat/grammar/expression.h"
 #include "chat/grammar/json_grammar.h"
+#include "chat/grammar/schema_alternatives.h"
 
 namespace sluice::chat::grammar {
 
@@ -28,9 +29,8 @@ class SchemaCompiler {
   // kUsage and name path and keyword.
   Result<Expr> compile(const Json& schema, const std::string& path);
 
-  // `schema` without references and combinations: alternatives, each a boolean or an object of
-  // which the keywords other than anyOf, oneOf, allOf and $ref hold together.
-  Result<std::vector<Json>> alternatives(const Json& schema, const std::string& path);
+  // Takes schemas apart, for callers that look at the alternatives themselves.
+  SchemaAlternatives& alternatives() { return alternatives_; }
 
   // Keywords that were ignored, with their places, in order of appearance.
   const std::vector<std::string>& ignored() const { return ignored_; }
@@ -46,19 +46,14 @@ class SchemaCompiler {
   Result<Expr> compile_reference(const std::string& reference, const std::string& path);
   Status check_keywords(const Json& schema, const std::string& path);
   Status unsupported(const std::string& what, const std::string& path);
-  Result<std::vector<Json>> expand(const Json& schema, const std::string& path, int depth);
-  Result<std::vector<Json>> join(const std::vector<Json>& a, const std::vector<Json>& b,
-                                 const std::string& path, int depth);
-  Result<std::vector<Json>> whole(const Json& way, const std::string& path, int depth);
-  Status spend(const std::string& path);
 
   Expressions& g_;
   JsonGrammar& json_;
   const Json& root_;
   const SchemaOptions options_;
+  SchemaAlternatives alternatives_;
   std::map<std::string, Rule> references_;
   std::vector<std::string> ignored_;
-  int64_t work_ = 0;
   int depth_ = 0;
 };
 

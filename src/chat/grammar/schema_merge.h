@@ -16,7 +16,4 @@ bool is_annotation(std::string_view keyword);
 // first. An error names a keyword of which the two forms cannot be joined.
 Result<Json> merge_schemas(const Json& a, const Json& b);
 
-// The place of "#/a/b~1c/0" in `root`; nullptr if there is none.
-const Json* resolve_reference(const Json& root, std::string_view reference);
-
 }  // namespace sluice::chat::grammar

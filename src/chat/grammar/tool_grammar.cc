@@ -80,7 +80,7 @@ Expr ToolGrammar::free_parameters(const ToolDeclaration& tool) {
 // A string is any text; members of an enum stand as they are; everything else is JSON.
 Result<Expr> ToolGrammar::value(SchemaCompiler& compiler, const ToolDeclaration& tool,
                                 const Json& schema, const std::string& path) {
-  SLUICE_ASSIGN(const std::vector<Json> ways, compiler.alternatives(schema, path));
+  SLUICE_ASSIGN(const std::vector<Json> ways, compiler.alternatives().of(schema, path));
   std::vector<Expr> compiled;
   for (const Json& way : ways) {
     const ParameterType type = schema_type(tool.parameters, way);
