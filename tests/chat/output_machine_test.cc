@@ -67,14 +67,14 @@ void collect(const std::vector<OutputEvent>& events, Split& split) {
 }
 
 Split run(const Ids& input, bool in_reasoning) {
-  OutputMachine machine(table(), in_reasoning);
+  OutputMachine machine(table(), {.starts_in_reasoning = in_reasoning});
   Split split;
   collect(machine.push(input), split);
-  collect(machine.finish(), split);
+  collect(machine.finish(OutputEnd::kStopped), split);
   EXPECT_TRUE(split.ended);
   EXPECT_TRUE(machine.ended());
   EXPECT_TRUE(machine.push(input).empty());
-  EXPECT_TRUE(machine.finish().empty());
+  EXPECT_TRUE(machine.finish(OutputEnd::kStopped).empty());
   return split;
 }
 
@@ -123,7 +123,7 @@ TEST(OutputMachine, WithoutACloserEverythingIsReasoning) {
 }
 
 TEST(OutputMachine, NeverHalfACharacter) {
-  OutputMachine machine(table(), false);
+  OutputMachine machine(table(), {});
   const std::string smile = "\xF0\x9F\x99\x82";
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_TRUE(machine.push(Ids{static_cast<unsigned char>(smile[i])}).empty());
@@ -144,10 +144,10 @@ TEST(OutputMachine, NeverHalfACharacter) {
 }
 
 TEST(OutputMachine, CountsReasoningTokens) {
-  OutputMachine machine(table(), true);
+  OutputMachine machine(table(), {.starts_in_reasoning = true});
   machine.push(ids({{"\nab\n", kClose}, {"cd", -1}}));
   EXPECT_EQ(machine.reasoning_tokens(), 5);
-  OutputMachine late(table(), false);
+  OutputMachine late(table(), {});
   late.push(ids({{"\n", kThink}, {"ab", kClose}, {"cd", -1}}));
   EXPECT_EQ(late.reasoning_tokens(), 4);
   EXPECT_FALSE(late.in_reasoning());
@@ -166,15 +166,16 @@ TEST(OutputMachine, AnyChunkingGivesTheSameEvents) {
       input.push_back(alphabet[pick < alphabet.size() ? pick : pick % 6]);
     }
     const bool in_reasoning = random() % 2 == 0;
-    OutputMachine whole(table(), in_reasoning), pieces(table(), in_reasoning);
+    OutputMachine whole(table(), {.starts_in_reasoning = in_reasoning}),
+        pieces(table(), {.starts_in_reasoning = in_reasoning});
     std::vector<OutputEvent> expected_events = whole.push(input), events;
     for (size_t at = 0; at < input.size();) {
       const size_t size = std::min<size_t>(input.size() - at, 1 + random() % 5);
       for (auto& event : pieces.push(std::span(input).subspan(at, size))) events.push_back(event);
       at += size;
     }
-    for (auto& event : whole.finish()) expected_events.push_back(event);
-    for (auto& event : pieces.finish()) events.push_back(event);
+    for (auto& event : whole.finish(OutputEnd::kStopped)) expected_events.push_back(event);
+    for (auto& event : pieces.finish(OutputEnd::kStopped)) events.push_back(event);
     ASSERT_EQ(events, expected_events);
     ASSERT_EQ(whole.reasoning_tokens(), pieces.reasoning_tokens());
     Split split;

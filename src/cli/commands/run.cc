@@ -39,7 +39,8 @@ class AnswerPrinter : public runtime::Listener {
                 std::vector<int32_t> stop_ids, bool in_thought,
                 const std::vector<std::string>& stops)
       : console_(console),
-        machine_(chat::OutputVocabulary::of(tokenizer, std::move(stop_ids)), in_thought),
+        machine_(chat::OutputVocabulary::of(tokenizer, std::move(stop_ids)),
+                 {.starts_in_reasoning = in_thought}),
         matcher_(stops) {}
 
   void on_prompt(int64_t done, int64_t total) override {
@@ -52,7 +53,7 @@ class AnswerPrinter : public runtime::Listener {
   }
 
   void on_finish(const runtime::RequestReport& finished) override {
-    show(machine_.finish());
+    show(machine_.finish(chat::OutputEnd::kStopped));
     show_content(matcher_.finish());
     end_thought();
     console_.print("\n");
