@@ -88,7 +88,7 @@ Result<Expr> SchemaCompiler::compile(const Json& schema, const std::string& path
   SLUICE_TRY(alternatives_.spend(path));
   if (depth_ > kMaxNesting) return schema_error(path, "the schema is nested too deeply");
   ++depth_;
-  Result<Expr> compiled = compile_alternatives_.of(schema, path);
+  Result<Expr> compiled = compile_alternatives(schema, path);
   --depth_;
   return compiled;
 }
