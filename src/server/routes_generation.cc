@@ -1,0 +1,70 @@
+// The routes that make answers: each reads its protocol's body and hands it to the generator.
+#include "server/api.h"
+#include "server/openai/chat_encoder.h"
+#include "server/openai/chat_request.h"
+#include "server/openai/errors.h"
+
+namespace sluice::server {
+namespace {
+
+namespace asio = boost::asio;
+
+ApiError draining_error() {
+  ApiError error;
+  error.kind = ApiError::Kind::kUnavailable;
+  error.message = "the server is going down";
+  error.retry_after = 5;
+  return error;
+}
+
+}  // namespace
+
+// What every route asks before it runs: is there room for new work, and is it our model?
+asio::awaitable<void> Api::generate(http::Exchange& exchange, Result<Job> job, ErrorShape shape,
+                                    RequestRecord& record) {
+  std::optional<ApiError> error;
+  if (draining_) {
+    error = draining_error();
+  } else if (!job.ok()) {
+    error = invalid_request(job.error());
+  } else {
+    error = unknown_model(job->request.model, shape != openai::error_response);
+  }
+  if (error) {
+    http::Response response = shape(*error, exchange.request().id);
+    if (draining_) response.headers.set("connection", "close");
+    co_await exchange.respond(std::move(response));
+    co_return;
+  }
+  job->error_shape = shape;
+  co_await generator_.run(exchange, std::move(*job), record);
+}
+
+Result<Job> Api::chat_job(const Json& body) const {
+  SLUICE_ASSIGN(openai::ChatRequest chat, openai::read_chat_request(body, adapter_context()));
+  openai::ChatEncoderOptions encoding;
+  encoding.reasoning_field = options_.reasoning_field;
+  encoding.stream = chat.stream;
+  encoding.inline_reasoning = chat.inline_reasoning;
+  encoding.hold_reasoning = chat.hold_reasoning;
+  encoding.logprobs = chat.neutral.logprobs.top >= 0;
+  encoding.tokenizer = model_.tokenizer;
+  Job job;
+  job.request = std::move(chat.neutral);
+  job.make_encoder = [encoding](AnswerStart start) {
+    return std::make_unique<openai::ChatEncoder>(std::move(start), encoding);
+  };
+  return job;
+}
+
+void Api::add_generation_routes() {
+  const auto chat = [this](http::Exchange& exchange, const Json& body,
+                           RequestRecord& record) -> asio::awaitable<void> {
+    Result<Job> job = chat_job(body);
+    co_await generate(exchange, std::move(job), openai::error_response, record);
+  };
+  for (const char* path : {"/v1/chat/completions", "/chat/completions"})
+    post(path, openai::error_response, chat);
+}
+
+}  // namespace sluice::server
