@@ -28,6 +28,9 @@ struct Request {
   std::vector<TokenId> stop_ids;          // beside the model's own
   std::vector<std::string> stop_strings;  // matched on the answer's text, across token borders
   std::optional<ThoughtOptions> thought;  // nothing: no budget, no loop breaker
+  // Log probabilities of the prompt's own tokens, each with so many top entries; -1: none. The
+  // logits of every row of the prompt are computed then.
+  int prompt_logprobs = -1;
 };
 
 struct TokenEvent {
@@ -63,6 +66,8 @@ class Listener {
  public:
   virtual ~Listener() = default;
   virtual void on_prompt(int64_t /*done*/, int64_t /*total*/) {}
+  // With prompt_logprobs: the prompt's tokens from the second on, in order, before any on_token().
+  virtual void on_prompt_token(const SampledToken& /*token*/) {}
   virtual void on_token(const TokenEvent& event) = 0;
   virtual void on_finish(const RequestReport& report) = 0;
 };

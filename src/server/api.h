@@ -47,6 +47,9 @@ class Api final : public http::Service {
   boost::asio::awaitable<void> generate(http::Exchange& exchange, Result<Job> job, ErrorShape shape,
                                         RequestRecord& record);
   Result<Job> chat_job(const Json& body) const;
+  Result<Job> completions_job(const Json& body) const;
+  Result<Job> messages_job(const Json& body) const;
+  boost::asio::awaitable<Answerable<Json>> tokenize(const Json& body);
 
   ErrorShape shape_of(const http::Request& request) const;
   boost::asio::awaitable<void> dispatch(http::Exchange& exchange, RequestRecord& record);

@@ -20,13 +20,20 @@ namespace asio = boost::asio;
 // From the engine's thread to the connection's.
 struct EngineEvent {
   int choice = 0;
-  std::variant<runtime::SampledToken, runtime::RequestReport, std::string> what;  // string: failure
+  struct PromptToken {
+    runtime::SampledToken token;
+  };
+  // A string is a failure.
+  std::variant<runtime::SampledToken, PromptToken, runtime::RequestReport, std::string> what;
 };
 
 class ChoiceListener final : public JobListener {
  public:
   ChoiceListener(int choice, std::shared_ptr<Mailbox<EngineEvent>> mailbox)
       : choice_(choice), mailbox_(std::move(mailbox)) {}
+  void on_prompt_token(const runtime::SampledToken& token) override {
+    mailbox_->push({choice_, EngineEvent::PromptToken{token}});
+  }
   void on_token(const runtime::TokenEvent& event) override {
     mailbox_->push({choice_, event.token});
   }
@@ -174,6 +181,7 @@ void Generator::Run::cancel() {
 std::vector<AnswerEvent> Generator::Run::digest(const EngineEvent& event) {
   const auto choice = static_cast<size_t>(event.choice);
   Answer& answer = answers_[choice];
+  if (std::holds_alternative<EngineEvent::PromptToken>(event.what)) return {};
   if (const auto* token = std::get_if<runtime::SampledToken>(&event.what)) {
     if (answer.wants_no_more()) return {};
     std::vector<AnswerEvent> events = answer.on_token(*token);
@@ -263,8 +271,10 @@ asio::awaitable<void> Generator::Run::whole() {
   while (unfinished_ > 0 && !gone_ && !failure_ && !abort_) {
     const auto events = co_await mailbox_->take(generator_.options_.ping_interval);
     for (const EngineEvent& event : events) {
-      for (const AnswerEvent& made : digest(event))
-        choices[static_cast<size_t>(event.choice)].add(made);
+      WholeChoice& choice = choices[static_cast<size_t>(event.choice)];
+      if (const auto* prompt = std::get_if<EngineEvent::PromptToken>(&event.what))
+        choice.prompt_tokens.push_back(prompt->token);
+      for (const AnswerEvent& made : digest(event)) choice.add(made);
     }
   }
   if (gone_) {

@@ -18,6 +18,9 @@ class EngineHost::Tracker final : public JobListener {
     begin();
     listener_->on_prompt(done, total);
   }
+  void on_prompt_token(const runtime::SampledToken& token) override {
+    listener_->on_prompt_token(token);
+  }
   void on_token(const runtime::TokenEvent& event) override {
     begin();
     listener_->on_token(event);

@@ -72,6 +72,7 @@ Result<runtime::Request> make_engine_request(const GenerationRequest& request,
   made.sampling = sampling_of(request, model);
   made.sampling.seed = request.sampling.seed ? static_cast<uint64_t>(*request.sampling.seed) : seed;
   made.sampling.choice = choice;
+  made.prompt_logprobs = request.logprobs.prompt_top;
   const int64_t room = model.context - static_cast<int64_t>(prompt.ids.size());
   // An answer of no tokens still reads the prompt; its one token is thrown away by the answer.
   made.max_tokens = std::clamp<int64_t>(request.max_tokens.value_or(room), 1, room);

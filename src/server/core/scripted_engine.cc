@@ -123,6 +123,10 @@ class ScriptedEngine final : public StepEngine {
     if (play.request.thought)
       play.thought.emplace(*play.request.thought, play.request.prompt, play.limit);
     play.listener->on_prompt(prompt, prompt);
+    for (int64_t i = 1; i < prompt && play.request.prompt_logprobs >= 0; ++i) {
+      const TokenId id = play.request.prompt[static_cast<size_t>(i)];
+      play.listener->on_prompt_token({id, 0, {{id, 0}}});
+    }
   }
 
   // What one step of the real engine gives: a token, or as many as were drafted and accepted.
