@@ -13,32 +13,21 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/calls/markup.h"
+#include "chat/calls/tool_call_parser.h"
+#include "chat/output_event.h"
 #include "chat/thinking.h"
 #include "chat/tool_declaration.h"
 #include "tokenizer/tokenizer.h"
 
 namespace sluice::chat {
 
-// Events come in order; texts of one channel belong together. Whole characters only.
-//
-// A call is kToolStart, any number of kToolArguments, kToolEnd; calls do not interleave. The joined
-// fragments of a call are at any time a prefix of a JSON object, and the whole object at kToolEnd.
-// kToolEnd is missing only if the output was cut within the call (finish(kCut)). Ids of calls are
-// the protocol's business.
-struct OutputEvent {
-  enum class Kind { kReasoning, kContent, kToolStart, kToolArguments, kToolEnd, kEnd };
-  Kind kind = Kind::kEnd;
-  std::string text;  // reasoning, content; the function's name; a fragment of arguments
-  int call = -1;     // of the tool events: dense from 0
-
-  friend bool operator==(const OutputEvent&, const OutputEvent&) = default;
-};
-
 // What the machine needs to know of the tokenizer; a test may answer from a table.
 struct OutputVocabulary {
   std::function<std::string_view(tokenizer::TokenId)> bytes;
   std::function<bool(tokenizer::TokenId)> is_special;  // gives no text
   ThinkMarkers think;
+  std::optional<tokenizer::TokenId> call_open, call_close;  // <tool_call>, </tool_call>
   std::vector<tokenizer::TokenId> stop;
 
   // Borrows the tokenizer. Stop ids are the caller's (generation_config.json).
@@ -76,30 +65,49 @@ class OutputMachine {
   bool in_reasoning() const { return state_ == State::kReasoning; }
   bool ended() const { return state_ == State::kEnd; }
   // Calls begun so far.
-  int calls() const { return 0; }
+  int calls() const { return parser_.calls(); }
   // After a cut within a call: what makes its arguments whole JSON ("\"}"). Whole answers append
   // it, streams stop (serving-tools.md 3.4). Empty otherwise.
-  std::string arguments_completion() const { return {}; }
+  std::string arguments_completion() const { return parser_.arguments_completion(); }
   // Tokens sampled within the thought, the closing one included.
   int64_t reasoning_tokens() const { return reasoning_tokens_; }
 
  private:
+  using Events = std::vector<OutputEvent>;
   enum class State { kReasoning, kContent, kEnd };
 
-  void push_one(tokenizer::TokenId id, std::vector<OutputEvent>& events);
-  void add_bytes(std::string_view bytes, std::vector<OutputEvent>& events);
-  void add_text(std::string text, std::vector<OutputEvent>& events);
-  void close_channel(std::vector<OutputEvent>& events);  // the end of reasoning or content
-  void end(std::vector<OutputEvent>& events);
+  void push_one(tokenizer::TokenId id, Events& events);
+  std::optional<char> marker_of(tokenizer::TokenId id) const;
+  void feed_bytes(std::string_view bytes, Events& events);
+  void feed_marker(char marker, Events& events);
+  void run(Events& events);
+  void run_parser(Events& events);
+  void step_channel(char c, Events& events);
+  void step_marker(char marker, Events& events);
+  void take_rejected();
+  const ToolDeclaration* bare_call() const;
+  bool could_be_bare_call() const;
+  void add_text(Events& events);  // pending_ goes out on the present channel
+  void emit(OutputEvent::Kind kind, std::string text, Events& events);
+  void change_channel(State to);  // the end of reasoning or content
+  void end(Events& events);
+  void count(bool was_reasoning, int calls_before);
 
   const OutputVocabulary vocabulary_;
+  const bool parse_tools_, parallel_calls_;
+  ToolCallParser parser_;
   State state_;
   std::string unfinished_;  // bytes of a character that is not complete yet
+  MarkedText input_;
+  std::string pending_;     // text of the present channel, not yet trimmed and sent
+  std::string bare_call_;   // content: a line's begin that may be a call without its marker
+  bool line_start_ = true;  // content: the next character begins a line
   std::string held_space_;  // reasoning: white space that is dropped if nothing follows
   bool channel_empty_ =
       true;  // nothing was sent on the present channel: leading white space is dropped
   bool may_think_ = true;  // an opening marker here still begins a thought: only white space so far
   int64_t reasoning_tokens_ = 0;
+  int held_tokens_ = 0;  // since an opener that is undecided
 };
 
 }  // namespace sluice::chat
