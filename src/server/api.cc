@@ -15,6 +15,10 @@ namespace sluice::server {
 
 namespace asio = boost::asio;
 
+namespace {
+constexpr size_t kStoreBytes = size_t{64} << 20;
+}
+
 Api::Api(const ModelText& model, const ServerOptions& options, EngineHost& host,
          asio::thread_pool& workers)
     : model_(model),
@@ -26,8 +30,10 @@ Api::Api(const ModelText& model, const ServerOptions& options, EngineHost& host,
       metrics_(model, options.sequences),
       log_(options.request_log, options.quiet),
       generator_(model, options, host, workers),
+      responses_(kStoreBytes),
       started_(std::time(nullptr)) {
   add_generation_routes();
+  add_responses_routes();
   add_model_routes();
   add_text_routes();
   add_health_routes();
@@ -71,6 +77,11 @@ AdapterContext Api::adapter_context() const {
 
 void Api::get(const std::string& pattern, Handler handler, bool free) {
   router_.add({"GET", pattern, free});
+  handlers_.push_back(std::move(handler));
+}
+
+void Api::remove(const std::string& pattern, Handler handler) {
+  router_.add({"DELETE", pattern});
   handlers_.push_back(std::move(handler));
 }
 

@@ -14,6 +14,7 @@
 #include "server/metrics.h"
 #include "server/options.h"
 #include "server/request_log.h"
+#include "server/response_store.h"
 
 namespace sluice::server {
 
@@ -33,6 +34,7 @@ class Api final : public http::Service {
 
  private:
   void add_generation_routes();  // routes_generation.cc
+  void add_responses_routes();   // routes_responses.cc
   void add_model_routes();       // routes_models.cc
   void add_text_routes();        // routes_text.cc
   void add_health_routes();      // routes_health.cc
@@ -42,6 +44,7 @@ class Api final : public http::Service {
   using JsonHandler = std::function<boost::asio::awaitable<void>(http::Exchange&, const Json& body,
                                                                  RequestRecord&)>;
   void get(const std::string& pattern, Handler handler, bool free = false);
+  void remove(const std::string& pattern, Handler handler);
   void post(const std::string& pattern, ErrorShape shape, JsonHandler handler);
 
   boost::asio::awaitable<void> generate(http::Exchange& exchange, Result<Job> job, ErrorShape shape,
@@ -49,6 +52,7 @@ class Api final : public http::Service {
   Result<Job> chat_job(const Json& body) const;
   Result<Job> completions_job(const Json& body) const;
   Result<Job> messages_job(const Json& body) const;
+  Result<Job> responses_job(const Json& body, const Json* history);
   boost::asio::awaitable<Answerable<Json>> tokenize(const Json& body);
 
   ErrorShape shape_of(const http::Request& request) const;
@@ -66,6 +70,7 @@ class Api final : public http::Service {
   Metrics metrics_;
   RequestLog log_;
   Generator generator_;
+  ResponseStore responses_;
   http::Router router_;
   std::vector<Handler> handlers_;  // of the router's routes
   bool draining_ = false;

@@ -109,8 +109,7 @@ asio::awaitable<void> Generator::Run::run() {
     gone_ = true;
     mailbox_->interrupt();
   });
-  for (const std::string& name : job_.request.unknown_fields)
-    log_message(LogLevel::kDebug, fmt::format("request field \"{}\" is unknown and ignored", name));
+  for (const std::string& name : job_.request.unknown_fields) generator_.name_once(name);
   auto prompts = co_await generator_.prepare(job_.request);
   if (gone_) {
     record_.finish = "abort";
@@ -288,7 +287,6 @@ asio::awaitable<void> Generator::Run::whole() {
     co_return;
   }
   const Json body = encoder_->whole(choices);
-  if (job_.on_whole) job_.on_whole(body);
   http::Response response;
   response.headers.set("content-type", "application/json");
   response.body = body.dump();
@@ -318,6 +316,12 @@ asio::awaitable<void> Generator::run(http::Exchange& exchange, Job job, RequestR
   record.max_tokens = job.request.max_tokens.value_or(0);
   Run run(*this, exchange, std::move(job), record);
   co_await run.run();
+}
+
+void Generator::name_once(const std::string& field) {
+  constexpr size_t kMostNames = 256;  // clients could make up any number
+  if (named_fields_.size() >= kMostNames || !named_fields_.insert(field).second) return;
+  log_warning("the request field \"{}\" is unknown and ignored", field);
 }
 
 void Generator::abort_all(const ApiError& why) {

@@ -25,8 +25,6 @@ struct Job {
   GenerationRequest request;
   EncoderFactory make_encoder;
   ErrorShape error_shape = nullptr;
-  // Called with the encoder and the choices when an answer is complete; for stored responses.
-  std::function<void(const Json& body)> on_whole = nullptr;
 };
 
 class Generator {
@@ -46,11 +44,14 @@ class Generator {
 
  private:
   class Run;
+  void name_once(const std::string& field);
+
   const ModelText& model_;
   const ServerOptions& options_;
   EngineHost& host_;
   boost::asio::thread_pool& workers_;
   std::set<Run*> active_;
+  std::set<std::string> named_fields_;
 };
 
 }  // namespace sluice::server

@@ -68,7 +68,7 @@ Status run_server(const ServerOptions& options, const ModelText& model,
   // Members are destroyed from the last: first the connections, then those they speak to. The
   // context is stopped by then, and the workers have finished.
   asio::thread_pool workers(2);
-  EngineHost host(std::move(engine), options.max_waiting);
+  EngineHost host(std::move(engine), options.sequences + options.max_waiting);
   Api api(model, options, host, workers);
   asio::io_context context(1);
   SLUICE_ASSIGN(const auto server, http::Server::listen(context, listen, api));
@@ -87,6 +87,8 @@ Status run_server(const ServerOptions& options, const ModelText& model,
   ready(server->address());
   context.run();
   workers.join();
+  // What the engine still holds of connections must go before the context does.
+  host.stop();
   return {};
 }
 

@@ -13,12 +13,13 @@ void WholeChoice::add(const AnswerEvent& event) {
       content += event.text;
       return;
     case Kind::kToolStart:
-      calls.push_back({event.text, {}});
+      calls.push_back({event.text, {}, false});
       return;
     case Kind::kToolArguments:
       calls.back().arguments += event.text;
       return;
     case Kind::kToolEnd:
+      calls.back().complete = true;
       return;
     case Kind::kFinish:
       finish = *event.finish;

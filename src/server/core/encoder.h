@@ -24,6 +24,7 @@ struct AnswerStart {
 // All events of one choice, joined: what a whole answer is made of.
 struct WholeCall {
   std::string name, arguments;
+  bool complete = false;  // not cut
 };
 struct WholeChoice {
   std::string reasoning, content;

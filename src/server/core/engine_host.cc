@@ -55,10 +55,13 @@ class EngineHost::Tracker final : public JobListener {
   bool started_ = false, over_ = false;
 };
 
-EngineHost::EngineHost(std::unique_ptr<StepEngine> engine, int64_t max_waiting)
-    : engine_(std::move(engine)), max_waiting_(max_waiting), thread_([this] { loop(); }) {}
+EngineHost::EngineHost(std::unique_ptr<StepEngine> engine, int64_t most_requests)
+    : engine_(std::move(engine)), most_requests_(most_requests), thread_([this] { loop(); }) {}
 
-EngineHost::~EngineHost() {
+EngineHost::~EngineHost() { stop(); }
+
+void EngineHost::stop() {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -75,11 +78,11 @@ Answerable<runtime::RequestId> EngineHost::submit(runtime::Request request,
   busy.message = "the engine has stopped";
   busy.retry_after = 30;
   if (!alive_) return busy;
-  if (counters_.waiting.fetch_add(1) >= max_waiting_) {
+  if (++counters_.waiting + counters_.running > most_requests_) {
     --counters_.waiting;
     ApiError full;
     full.kind = ApiError::Kind::kQueueFull;
-    full.message = fmt::format("{} requests are waiting already", max_waiting_);
+    full.message = fmt::format("{} requests are running or waiting already", most_requests_);
     full.retry_after = 1;
     return full;
   }

@@ -24,9 +24,13 @@ struct EngineCounters {
 
 class EngineHost {
  public:
-  // `max_waiting`: requests that wait for a place in the batch; beyond it submit() says so.
-  EngineHost(std::unique_ptr<StepEngine> engine, int64_t max_waiting);
-  ~EngineHost();  // cancels what is left and joins
+  // `most_requests`: those in the batch and those that wait for a place in it; beyond it submit()
+  // says so.
+  EngineHost(std::unique_ptr<StepEngine> engine, int64_t most_requests);
+  ~EngineHost();  // stop()
+
+  // Ends the thread; what is left fails, and no listener is held any more. Once, or never.
+  void stop();
 
   // Thread-safe. `listener` is called on the engine's thread and kept until its request has ended.
   Answerable<runtime::RequestId> submit(runtime::Request request, const ConversationFacts& facts,
@@ -42,7 +46,7 @@ class EngineHost {
   void fail_all(const std::string& why);
 
   std::unique_ptr<StepEngine> engine_;
-  const int64_t max_waiting_;
+  const int64_t most_requests_;
   EngineCounters counters_;
   std::atomic<bool> alive_{true};
 

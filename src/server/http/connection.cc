@@ -185,6 +185,7 @@ asio::awaitable<void> Connection::run() {
       break;
     }
     keep_alive = answer.keep_alive();
+    served_ = true;
   }
   co_await transport_->shutdown_write();
   transport_->close();
@@ -194,7 +195,9 @@ asio::awaitable<void> Connection::run() {
 asio::awaitable<bool> Connection::read_request(Request& request) {
   RequestParser parser(limits_);
   const Clock::time_point begin = Clock::now();
-  Clock::time_point deadline = begin + (buffer_.empty() ? limits_.idle_time : limits_.header_time);
+  // Only a client that has been answered may take its time to come back.
+  const bool idle = served_ && buffer_.empty();
+  Clock::time_point deadline = begin + (idle ? limits_.idle_time : limits_.header_time);
   bool head_seen = false;
   std::string input(16 << 10, '\0');
   while (true) {

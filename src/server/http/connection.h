@@ -53,6 +53,7 @@ class Connection {
   std::string buffer_;  // read and not yet used: a pipelined request
   Phase phase_ = Phase::kWaiting;
   bool finishing_ = false;
+  bool served_ = false;  // a request has been answered
 };
 
 // A well-formed id of the client's, or a fresh one (serving-ops.md 7.8).

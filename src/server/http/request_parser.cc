@@ -59,6 +59,8 @@ size_t RequestParser::feed(std::string_view bytes) {
         fail(413, fmt::format("the body is over {} bytes", limits_.body_bytes));
       } else if (error == beast::http::error::header_limit) {
         fail(431, fmt::format("the head of the request is over {} bytes", limits_.header_bytes));
+      } else if (error == beast::http::error::bad_version) {
+        fail(505, "only HTTP/1.0 and HTTP/1.1 are spoken");
       } else {
         fail(400, fmt::format("not a well-formed HTTP request: {}", error.message()));
       }
