@@ -26,6 +26,11 @@ const CommandEntry kCommands[] = {
      "  sluice generate ./model --messages chat.json --temperature 0 --json\n"
      "  sluice generate ./model --jsonl requests.jsonl > answers.jsonl\n",
      make_generate},
+    {"serve", "answers over HTTP: OpenAI's and Anthropic's protocols",
+     "  sluice serve ./Qwen3.6-27B --sequences 4 --context 65536\n"
+     "  sluice serve model.gguf --host 0.0.0.0 --port 8000 --api-key-file keys.txt\n"
+     "  sluice serve ./model --engine script:answers.json --port 0\n",
+     make_serve},
     {"logits", "logits of a prompt, with every intermediate if asked",
      "  sluice logits ./model --text \"The capital of France is\" --top 5\n"
      "  sluice logits ./model --ids 1,2,3 --positions all --out logits.safetensors\n"

@@ -223,7 +223,8 @@ std::vector<LogitRow> rows_to_sample(const StepPlan& plan) {
   for (const ScheduledSegment& segment : plan.segments) {
     const Sequence& sequence = *segment.sequence;
     const bool ends_prompt = sequence.processed + segment.row_count == sequence.prompt_length;
-    const int64_t first = segment.answer ? 0 : segment.row_count - (ends_prompt ? 1 : 0);
+    int64_t first = segment.answer ? 0 : segment.row_count - (ends_prompt ? 1 : 0);
+    if (sequence.request.prompt_logprobs >= 0) first = 0;
     for (int64_t offset = first; offset < segment.row_count; ++offset)
       rows.push_back({&segment, offset});
   }
@@ -253,7 +254,9 @@ void Engine::Loop::sample_step(const StepPlan& plan, const ops::View& hidden) {
     bool argmax_is_enough = true;
     for (const LogitRow& row : part) {
       rows.push_back(static_cast<int32_t>(row.segment->first_row + row.offset));
-      argmax_is_enough = argmax_is_enough && row.segment->sequence->request.sampling.plain_greedy();
+      const Request& request = row.segment->sequence->request;
+      argmax_is_enough = argmax_is_enough && request.sampling.plain_greedy() &&
+                         (row.segment->answer || request.prompt_logprobs < 0);
     }
     const ops::View logits = model.logits(hidden, rows, *workspace);
     std::vector<TokenId> best(part.size(), -1);
@@ -277,6 +280,14 @@ void Engine::Loop::sample_row(const ScheduledSegment& segment, int64_t offset, T
                               std::span<float> logits) {
   Sequence& sequence = *segment.sequence;
   if (sequence.finished || !sequence.row_follows) return;
+  if (!segment.answer &&
+      sequence.processed - segment.row_count + offset + 1 < sequence.prompt_length) {
+    // A row within the prompt: it predicts a token that is known.
+    const auto next = static_cast<size_t>(sequence.processed - segment.row_count + offset + 1);
+    sequence.listener->on_prompt_token(
+        report_logprobs(logits, sequence.tokens[next], sequence.request.prompt_logprobs));
+    return;
+  }
   const SamplingParameters& parameters = sequence.request.sampling;
   const TokenId forced = sequence.thought ? sequence.thought->forced().value_or(-1) : -1;
   SampledToken token{best, 0, {}};

@@ -29,6 +29,9 @@ struct Request {
   std::vector<TokenId> stop_ids;          // beside the model's own
   std::vector<std::string> stop_strings;  // matched on the answer's text, across token borders
   std::optional<ThoughtOptions> thought;  // nothing: no budget, no loop breaker
+  // Log probabilities of the prompt's own tokens, each with so many top entries; -1: none. The
+  // logits of every row of the prompt are computed then.
+  int prompt_logprobs = -1;
 };
 
 struct TokenEvent {
@@ -64,6 +67,8 @@ class Listener {
  public:
   virtual ~Listener() = default;
   virtual void on_prompt(int64_t /*done*/, int64_t /*total*/) {}
+  // With prompt_logprobs: the prompt's tokens from the second on, in order, before any on_token().
+  virtual void on_prompt_token(const SampledToken& /*token*/) {}
   virtual void on_token(const TokenEvent& event) = 0;
   // What the next step will verify: proposals for the tokens after the `tokens` there are now
   // (prompt and answer). How many held shows in the tokens that follow.

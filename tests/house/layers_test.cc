@@ -30,11 +30,18 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"backend", {"backend/ref", "backend/cpu", "ops", "tensor", "base"}},
     {"model", {"ops", "checkpoint", "codec", "tensor", "base"}},
     {"runtime", {"model", "ops", "tokenizer", "tensor", "base"}},
+    {"server/http", {"base"}},
+    {"server/core", {"runtime", "chat", "tokenizer", "base"}},
+    {"server/openai", {"server/core", "server/http", "runtime", "chat", "tokenizer", "base"}},
+    {"server/anthropic", {"server/core", "server/http", "runtime", "chat", "tokenizer", "base"}},
+    {"server",
+     {"server/openai", "server/anthropic", "server/core", "server/http", "runtime", "chat",
+      "tokenizer", "base"}},
     {"tools",
      {"runtime", "chat", "model", "checkpoint", "codec", "ops", "tokenizer", "tensor", "base"}},
     {"cli",
-     {"tools", "runtime", "chat", "model", "backend", "checkpoint", "codec", "ops", "tokenizer",
-      "tensor", "base"}},
+     {"tools", "server", "server/core", "runtime", "chat", "model", "backend", "checkpoint",
+      "codec", "ops", "tokenizer", "tensor", "base"}},
 };
 
 // The layer of a path relative to src/: the longest key that is a folder of it.

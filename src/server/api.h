@@ -1,0 +1,80 @@
+// The surface of the server: its routes, and what holds for all of them (serving.md, "Minimum API
+// surface"): keys, CORS, request ids, draining, the shape of errors.
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <memory>
+#include <string>
+
+#include "server/auth.h"
+#include "server/core/common_fields.h"
+#include "server/generation.h"
+#include "server/http/connection.h"
+#include "server/http/router.h"
+#include "server/metrics.h"
+#include "server/options.h"
+#include "server/request_log.h"
+#include "server/response_store.h"
+
+namespace sluice::server {
+
+class Api final : public http::Service {
+ public:
+  // All must outlive it.
+  Api(const ModelText& model, const ServerOptions& options, EngineHost& host,
+      boost::asio::thread_pool& workers);
+
+  boost::asio::awaitable<void> serve(http::Exchange& exchange) override;
+  http::Response error(const http::Request& request, const http::BadRequest& failure) override;
+
+  // From now on new work is refused with a 503; health says so (serving-ops.md 7.3).
+  void start_draining() { draining_ = true; }
+  void abort_all();
+  size_t active() const { return generator_.active(); }
+
+ private:
+  void add_generation_routes();  // routes_generation.cc
+  void add_responses_routes();   // routes_responses.cc
+  void add_model_routes();       // routes_models.cc
+  void add_text_routes();        // routes_text.cc
+  void add_health_routes();      // routes_health.cc
+
+  // A POST route with a JSON body: parsed on a worker, handed on as `handler` takes it.
+  using Handler = std::function<boost::asio::awaitable<void>(http::Exchange&, RequestRecord&)>;
+  using JsonHandler = std::function<boost::asio::awaitable<void>(http::Exchange&, const Json& body,
+                                                                 RequestRecord&)>;
+  void get(const std::string& pattern, Handler handler, bool free = false);
+  void remove(const std::string& pattern, Handler handler);
+  void post(const std::string& pattern, ErrorShape shape, JsonHandler handler);
+
+  boost::asio::awaitable<void> generate(http::Exchange& exchange, Result<Job> job, ErrorShape shape,
+                                        RequestRecord& record);
+  Result<Job> chat_job(const Json& body) const;
+  Result<Job> completions_job(const Json& body) const;
+  Result<Job> messages_job(const Json& body) const;
+  Result<Job> responses_job(const Json& body, const Json* history);
+  boost::asio::awaitable<Answerable<Json>> tokenize(const Json& body);
+
+  ErrorShape shape_of(const http::Request& request) const;
+  boost::asio::awaitable<void> dispatch(http::Exchange& exchange, RequestRecord& record);
+  // Whether the model may be called so; the error if not.
+  std::optional<ApiError> unknown_model(const std::string& name, bool anthropic) const;
+  AdapterContext adapter_context() const;
+
+  const ModelText& model_;
+  const ServerOptions& options_;
+  EngineHost& host_;
+  boost::asio::thread_pool& workers_;
+  const KeyRing keys_;
+  const CorsPolicy cors_;
+  Metrics metrics_;
+  RequestLog log_;
+  Generator generator_;
+  ResponseStore responses_;
+  http::Router router_;
+  std::vector<Handler> handlers_;  // of the router's routes
+  bool draining_ = false;
+  const int64_t started_;
+};
+
+}  // namespace sluice::server

@@ -1,0 +1,41 @@
+#include "server/core/encoder.h"
+
+namespace sluice::server {
+
+void WholeChoice::add(const AnswerEvent& event) {
+  using Kind = AnswerEvent::Kind;
+  tokens.insert(tokens.end(), event.tokens.begin(), event.tokens.end());
+  switch (event.kind) {
+    case Kind::kReasoning:
+      reasoning += event.text;
+      return;
+    case Kind::kContent:
+      content += event.text;
+      return;
+    case Kind::kToolStart:
+      calls.push_back({event.text, {}, false});
+      return;
+    case Kind::kToolArguments:
+      calls.back().arguments += event.text;
+      return;
+    case Kind::kToolEnd:
+      calls.back().complete = true;
+      return;
+    case Kind::kFinish:
+      finish = *event.finish;
+      // A strict reader of JSON must not fail over a cut; the reason still says "length".
+      if (!calls.empty()) calls.back().arguments += finish.arguments_completion;
+      return;
+  }
+}
+
+void Usage::add(const Finish& finish, bool first_of_prompt) {
+  if (first_of_prompt) {
+    prompt += finish.report.prompt_tokens;
+    cached += finish.report.cached_tokens;
+  }
+  completion += finish.completion_tokens;
+  reasoning += finish.reasoning_tokens;
+}
+
+}  // namespace sluice::server

@@ -1,0 +1,158 @@
+#include "server/core/engine_host.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace sluice::server {
+
+// Stands between the engine and a request's listener: counts, and keeps the listener alive.
+class EngineHost::Tracker final : public JobListener {
+ public:
+  Tracker(EngineHost& host, uint64_t key, std::shared_ptr<JobListener> listener)
+      : host_(host), key_(key), listener_(std::move(listener)) {}
+
+  void on_prompt(int64_t done, int64_t total) override {
+    begin();
+    listener_->on_prompt(done, total);
+  }
+  void on_prompt_token(const runtime::SampledToken& token) override {
+    listener_->on_prompt_token(token);
+  }
+  void on_token(const runtime::TokenEvent& event) override {
+    begin();
+    listener_->on_token(event);
+  }
+  void on_finish(const runtime::RequestReport& report) override {
+    end();
+    listener_->on_finish(report);
+  }
+  void on_failure(const std::string& why) override {
+    end();
+    listener_->on_failure(why);
+  }
+  bool over() const { return over_; }
+
+ private:
+  void begin() {
+    if (started_) return;
+    started_ = true;
+    --host_.counters_.waiting;
+    ++host_.counters_.running;
+  }
+  void end() {
+    over_ = true;
+    --(started_ ? host_.counters_.running : host_.counters_.waiting);
+    const std::lock_guard lock(host_.mutex_);
+    host_.ended_.push_back(key_);
+  }
+
+  EngineHost& host_;
+  const uint64_t key_;
+  const std::shared_ptr<JobListener> listener_;
+  bool started_ = false, over_ = false;
+};
+
+EngineHost::EngineHost(std::unique_ptr<StepEngine> engine, int64_t most_requests)
+    : engine_(std::move(engine)), most_requests_(most_requests), thread_([this] { loop(); }) {}
+
+EngineHost::~EngineHost() { stop(); }
+
+void EngineHost::stop() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+Answerable<runtime::RequestId> EngineHost::submit(runtime::Request request,
+                                                  const ConversationFacts& facts,
+                                                  std::shared_ptr<JobListener> listener) {
+  ApiError busy;
+  busy.kind = ApiError::Kind::kUnavailable;
+  busy.message = "the engine has stopped";
+  busy.retry_after = 30;
+  if (!alive_) return busy;
+  if (++counters_.waiting + counters_.running > most_requests_) {
+    --counters_.waiting;
+    ApiError full;
+    full.kind = ApiError::Kind::kQueueFull;
+    full.message = fmt::format("{} requests are running or waiting already", most_requests_);
+    full.retry_after = 1;
+    return full;
+  }
+  Tracker* tracker = nullptr;
+  uint64_t key = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    key = ++last_key_;
+    auto made = std::make_unique<Tracker>(*this, key, std::move(listener));
+    tracker = made.get();
+    trackers_.emplace(key, std::move(made));
+  }
+  auto id = engine_->submit(std::move(request), facts, *tracker);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!id.ok()) {
+      trackers_.erase(key);
+      --counters_.waiting;
+      return invalid_request(id.error());
+    }
+    // The engine died meanwhile and will not look at this request any more.
+    if (!alive_ && trackers_.erase(key) > 0) return busy;
+    work_ = true;
+  }
+  wake_.notify_one();
+  return *id;
+}
+
+void EngineHost::cancel(runtime::RequestId id) {
+  engine_->cancel(id);
+  {
+    const std::lock_guard lock(mutex_);
+    work_ = true;
+  }
+  wake_.notify_one();
+}
+
+void EngineHost::loop() {
+  while (true) {
+    bool worked = false;
+    try {
+      worked = engine_->step();
+      if (worked) ++counters_.steps;
+    } catch (const std::exception& error) {
+      // A broken promise inside the engine: its state cannot be trusted any more.
+      alive_ = false;
+      log_message(LogLevel::kError, fmt::format("the engine stopped: {}", error.what()));
+      return fail_all("the engine stopped");
+    }
+    std::unique_lock lock(mutex_);
+    for (const uint64_t key : ended_) trackers_.erase(key);
+    ended_.clear();
+    if (stopping_) break;
+    if (worked) continue;
+    wake_.wait(lock, [this] { return work_ || stopping_; });
+    work_ = false;
+    if (stopping_) break;
+  }
+  fail_all("the server is going down");
+}
+
+void EngineHost::fail_all(const std::string& why) {
+  std::unordered_map<uint64_t, std::unique_ptr<Tracker>> left;
+  {
+    const std::lock_guard lock(mutex_);
+    left.swap(trackers_);
+  }
+  for (const auto& [key, tracker] : left) {
+    if (!tracker->over()) tracker->on_failure(why);
+  }
+}
+
+}  // namespace sluice::server

@@ -1,0 +1,32 @@
+// From a neutral request to token ids: normalise, render, encode.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/core/api_error.h"
+#include "server/core/model_text.h"
+#include "server/core/request.h"
+
+namespace sluice::server {
+
+struct PreparedPrompt {
+  std::vector<TokenId> ids;
+  std::string text;  // what was rendered; empty for a prompt of ids
+  bool thinking_open = false;
+};
+
+// What a script looks at to choose its answer (spec/cli.md).
+struct ConversationFacts {
+  std::string last_user;
+  int64_t turn = 1;  // assistant messages so far, plus one
+  std::vector<std::string> tools;
+};
+
+// Thread-safe; the expensive part of admitting a request, meant for a worker thread.
+Answerable<std::vector<PreparedPrompt>> prepare_prompts(const GenerationRequest& request,
+                                                        const ModelText& model);
+ConversationFacts conversation_facts(const GenerationRequest& request);
+
+}  // namespace sluice::server

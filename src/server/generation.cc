@@ -1,0 +1,331 @@
+#include "server/generation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <ctime>
+#include <random>
+#include <variant>
+
+#include "base/log.h"
+#include "server/core/mailbox.h"
+
+namespace sluice::server {
+namespace {
+
+namespace asio = boost::asio;
+
+// From the engine's thread to the connection's.
+struct EngineEvent {
+  int choice = 0;
+  struct PromptToken {
+    runtime::SampledToken token;
+  };
+  // A string is a failure.
+  std::variant<runtime::SampledToken, PromptToken, runtime::RequestReport, std::string> what;
+};
+
+class ChoiceListener final : public JobListener {
+ public:
+  ChoiceListener(int choice, std::shared_ptr<Mailbox<EngineEvent>> mailbox)
+      : choice_(choice), mailbox_(std::move(mailbox)) {}
+  void on_prompt_token(const runtime::SampledToken& token) override {
+    mailbox_->push({choice_, EngineEvent::PromptToken{token}});
+  }
+  void on_token(const runtime::TokenEvent& event) override {
+    mailbox_->push({choice_, event.token});
+  }
+  void on_finish(const runtime::RequestReport& report) override {
+    mailbox_->push({choice_, report});
+  }
+  void on_failure(const std::string& why) override { mailbox_->push({choice_, why}); }
+
+ private:
+  const int choice_;
+  const std::shared_ptr<Mailbox<EngineEvent>> mailbox_;
+};
+
+const char* finish_name(const Finish& finish) {
+  return finish.cause == Finish::Cause::kLength || finish.cause == Finish::Cause::kContextFull
+             ? "length"
+             : "stop";
+}
+
+}  // namespace
+
+class Generator::Run {
+ public:
+  Run(Generator& generator, http::Exchange& exchange, Job job, RequestRecord& record)
+      : generator_(generator),
+        exchange_(exchange),
+        job_(std::move(job)),
+        record_(record),
+        mailbox_(std::make_shared<Mailbox<EngineEvent>>(exchange.executor())) {
+    generator_.active_.insert(this);
+  }
+  ~Run() {
+    exchange_.on_disconnect(nullptr);
+    cancel();
+    generator_.active_.erase(this);
+  }
+
+  asio::awaitable<void> run();
+  void abort(const ApiError& why) {
+    abort_ = why;
+    mailbox_->interrupt();
+  }
+
+ private:
+  std::optional<ApiError> submit(const std::vector<PreparedPrompt>& prompts);
+  AnswerStart start_of(const std::vector<PreparedPrompt>& prompts) const;
+  asio::awaitable<void> stream();
+  asio::awaitable<void> whole();
+  std::vector<AnswerEvent> digest(const EngineEvent& event);
+  void note_finish(size_t choice, const Finish& finish);
+  void cancel();
+  asio::awaitable<void> refuse(const ApiError& error);
+  ApiError failure_error() const;
+
+  Generator& generator_;
+  http::Exchange& exchange_;
+  Job job_;
+  RequestRecord& record_;
+  std::shared_ptr<Mailbox<EngineEvent>> mailbox_;
+  std::vector<Answer> answers_;
+  std::vector<runtime::RequestId> ids_;
+  std::vector<bool> over_;  // the engine has ended this choice
+  std::unique_ptr<AnswerEncoder> encoder_;
+  std::optional<std::string> failure_;
+  std::optional<ApiError> abort_;
+  bool gone_ = false;
+  size_t unfinished_ = 0;
+};
+
+asio::awaitable<void> Generator::Run::run() {
+  // From here on the client may leave at any moment, also while its prompt is being encoded.
+  exchange_.on_disconnect([this] {
+    gone_ = true;
+    mailbox_->interrupt();
+  });
+  for (const std::string& name : job_.request.unknown_fields) generator_.name_once(name);
+  auto prompts = co_await generator_.prepare(job_.request);
+  if (gone_) {
+    record_.finish = "abort";
+    record_.disconnect = "prompt";
+    co_return;
+  }
+  if (!prompts.ok()) {
+    co_await refuse(prompts.error());
+    co_return;
+  }
+  const auto refused = submit(*prompts);
+  if (refused) {
+    co_await refuse(*refused);
+    co_return;
+  }
+  encoder_ = job_.make_encoder(start_of(*prompts));
+  if (job_.request.stream) {
+    co_await stream();
+  } else {
+    co_await whole();
+  }
+}
+
+AnswerStart Generator::Run::start_of(const std::vector<PreparedPrompt>& prompts) const {
+  AnswerStart start;
+  start.id = exchange_.request().id;
+  start.created = std::time(nullptr);
+  start.model = job_.request.model;
+  start.choices = static_cast<int64_t>(answers_.size());
+  for (const PreparedPrompt& prompt : prompts) {
+    start.prompt_tokens += static_cast<int64_t>(prompt.ids.size());
+    if (job_.request.echo) start.prompts.push_back(prompt.ids);
+  }
+  return start;
+}
+
+std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>& prompts) {
+  static thread_local std::mt19937_64 seeds{std::random_device{}()};
+  const uint64_t seed = seeds();
+  const ConversationFacts facts = conversation_facts(job_.request);
+  int choice = 0;
+  for (const PreparedPrompt& prompt : prompts) {
+    for (int64_t sample = 0; sample < job_.request.choices; ++sample, ++choice) {
+      auto request = make_engine_request(job_.request, prompt, static_cast<uint32_t>(sample), seed,
+                                         generator_.model_, generator_.options_.thinking);
+      if (!request.ok()) return invalid_request(request.error());
+      answers_.emplace_back(job_.request, *generator_.model_.tokenizer, generator_.model_.stop_ids,
+                            prompt.thinking_open);
+      auto id = generator_.host_.submit(std::move(*request), facts,
+                                        std::make_shared<ChoiceListener>(choice, mailbox_));
+      if (!id.ok()) return id.error();  // the destructor cancels those before
+      ids_.push_back(*id);
+      over_.push_back(false);
+    }
+  }
+  unfinished_ = answers_.size();
+  return std::nullopt;
+}
+
+void Generator::Run::cancel() {
+  for (size_t i = 0; i < ids_.size(); ++i) {
+    if (!over_[i]) generator_.host_.cancel(ids_[i]);
+    over_[i] = true;
+  }
+}
+
+// Events of one choice; remembers what the record needs.
+std::vector<AnswerEvent> Generator::Run::digest(const EngineEvent& event) {
+  const auto choice = static_cast<size_t>(event.choice);
+  Answer& answer = answers_[choice];
+  if (std::holds_alternative<EngineEvent::PromptToken>(event.what)) return {};
+  if (const auto* token = std::get_if<runtime::SampledToken>(&event.what)) {
+    if (answer.wants_no_more()) return {};
+    std::vector<AnswerEvent> events = answer.on_token(*token);
+    if (answer.wants_no_more()) generator_.host_.cancel(ids_[choice]);
+    return events;
+  }
+  over_[choice] = true;
+  if (const auto* why = std::get_if<std::string>(&event.what)) {
+    failure_ = *why;
+    return {};
+  }
+  std::vector<AnswerEvent> events = answer.on_finish(std::get<runtime::RequestReport>(event.what));
+  note_finish(choice, *events.back().finish);
+  --unfinished_;
+  return events;
+}
+
+void Generator::Run::note_finish(size_t choice, const Finish& finish) {
+  const runtime::RequestReport& report = finish.report;
+  if (choice % static_cast<size_t>(job_.request.choices) == 0) {
+    record_.prompt_tokens += report.prompt_tokens;
+    record_.cached_tokens += report.cached_tokens;
+  }
+  record_.output_tokens += finish.completion_tokens;
+  record_.reasoning_tokens += finish.reasoning_tokens;
+  for (const int64_t count : report.draft.proposed) record_.drafted += count;
+  for (const int64_t count : report.draft.accepted) record_.accepted += count;
+  record_.queue_ms = std::max(record_.queue_ms, report.queue_ms);
+  record_.prompt_ms = std::max(record_.prompt_ms, report.prompt_ms);
+  record_.first_token_ms = std::max(record_.first_token_ms, report.first_token_ms);
+  record_.decode_ms = std::max(record_.decode_ms, report.decode_ms);
+  if (record_.finish.empty()) record_.finish = finish_name(finish);
+}
+
+ApiError Generator::Run::failure_error() const {
+  if (abort_) return *abort_;
+  ApiError error;
+  error.kind = ApiError::Kind::kInternal;
+  error.message = failure_.value_or("internal error");
+  return error;
+}
+
+asio::awaitable<void> Generator::Run::refuse(const ApiError& error) {
+  record_.finish = "error";
+  http::Response response = job_.error_shape(error, exchange_.request().id);
+  co_await exchange_.respond(std::move(response));
+}
+
+asio::awaitable<void> Generator::Run::stream() {
+  http::Headers headers{{"content-type", "text/event-stream; charset=utf-8"},
+                        {"cache-control", "no-cache"},
+                        {"x-accel-buffering", "no"}};
+  if (!co_await exchange_.begin_stream(200, std::move(headers))) gone_ = true;
+  std::string text = encoder_->begin();
+  int64_t silent = 0;
+  while (true) {
+    if (!text.empty() && !gone_) {
+      if (!co_await exchange_.send(std::exchange(text, {}))) gone_ = true;
+    }
+    if (gone_ || failure_ || abort_ || unfinished_ == 0) break;
+    const auto events = co_await mailbox_->take(generator_.options_.ping_interval);
+    silent += generator_.options_.ping_interval.count() / 1000;
+    if (!events.empty()) silent = 0;
+    // All that has come goes out in one write: a slow socket makes fewer, longer ones.
+    for (const EngineEvent& event : events) {
+      for (const AnswerEvent& made : digest(event)) text += encoder_->event(event.choice, made);
+    }
+    if (events.empty() && !gone_ && !abort_) text += encoder_->keep_alive(silent);
+  }
+  if (gone_) {
+    record_.disconnect = record_.output_tokens > 0 ? "decode" : "stream";
+    record_.finish = "abort";
+    co_return;
+  }
+  if (failure_ || abort_) {
+    record_.finish = "error";
+    text = encoder_->failure(failure_error());
+  } else {
+    text = encoder_->end();
+  }
+  co_await exchange_.send(std::move(text));
+  co_await exchange_.end_stream();
+}
+
+asio::awaitable<void> Generator::Run::whole() {
+  std::vector<WholeChoice> choices(answers_.size());
+  while (unfinished_ > 0 && !gone_ && !failure_ && !abort_) {
+    const auto events = co_await mailbox_->take(generator_.options_.ping_interval);
+    for (const EngineEvent& event : events) {
+      WholeChoice& choice = choices[static_cast<size_t>(event.choice)];
+      if (const auto* prompt = std::get_if<EngineEvent::PromptToken>(&event.what))
+        choice.prompt_tokens.push_back(prompt->token);
+      for (const AnswerEvent& made : digest(event)) choice.add(made);
+    }
+  }
+  if (gone_) {
+    record_.disconnect = "whole";
+    record_.finish = "abort";
+    co_return;
+  }
+  if (failure_ || abort_) {
+    const ApiError error = failure_error();
+    co_await refuse(error);
+    co_return;
+  }
+  const Json body = encoder_->whole(choices);
+  http::Response response;
+  response.headers.set("content-type", "application/json");
+  response.body = body.dump();
+  co_await exchange_.respond(std::move(response));
+}
+
+Generator::Generator(const ModelText& model, const ServerOptions& options, EngineHost& host,
+                     asio::thread_pool& workers)
+    : model_(model), options_(options), host_(host), workers_(workers) {}
+
+asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
+    const GenerationRequest& request) {
+  // Rendering and encoding a long conversation takes a while; connections must not wait for it.
+  std::optional<Answerable<std::vector<PreparedPrompt>>> prompts;
+  auto work = [&]() -> asio::awaitable<void> {
+    prompts.emplace(prepare_prompts(request, model_));
+    co_return;
+  };
+  co_await asio::co_spawn(workers_, work, asio::use_awaitable);
+  co_return std::move(*prompts);
+}
+
+asio::awaitable<void> Generator::run(http::Exchange& exchange, Job job, RequestRecord& record) {
+  record.streamed = job.request.stream;
+  record.model = job.request.model;
+  record.choices = job.request.choices;
+  record.max_tokens = job.request.max_tokens.value_or(0);
+  Run run(*this, exchange, std::move(job), record);
+  co_await run.run();
+}
+
+void Generator::name_once(const std::string& field) {
+  constexpr size_t kMostNames = 256;  // clients could make up any number
+  if (named_fields_.size() >= kMostNames || !named_fields_.insert(field).second) return;
+  log_warning("the request field \"{}\" is unknown and ignored", field);
+}
+
+void Generator::abort_all(const ApiError& why) {
+  for (Run* run : active_) run->abort(why);
+}
+
+}  // namespace sluice::server

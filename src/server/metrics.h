@@ -1,0 +1,29 @@
+// Prometheus metrics under vLLM's names, so that dashboards and gateways work unchanged
+// (serving-ops.md 7.2).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "server/core/engine_host.h"
+#include "server/core/model_text.h"
+#include "server/request_record.h"
+
+namespace sluice::server {
+
+class Metrics {
+ public:
+  Metrics(const ModelText& model, int64_t sequences);
+  ~Metrics();
+
+  void count(const RequestRecord& record);
+  // The text format 0.0.4 as of now.
+  std::string render(const EngineCounters& engine);
+
+ private:
+  struct Families;
+  std::unique_ptr<Families> families_;
+};
+
+}  // namespace sluice::server

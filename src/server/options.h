@@ -1,0 +1,36 @@
+// Everything that `sluice serve` can be told (spec/cli.md, "Server"; serving-ops.md).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/core/engine_request.h"
+#include "server/http/limits.h"
+#include "server/openai/chat_encoder.h"
+
+namespace sluice::server {
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;
+  std::string unix_path;
+  std::string tls_certificate, tls_key;
+  std::vector<std::string> keys;             // none: open
+  std::vector<std::string> allowed_origins;  // CORS; "*" is any
+  bool strict_models = false;                // claude-* names are not taken
+  bool metrics_need_key = true;
+  http::Limits limits;
+  int64_t max_waiting = 1024;
+  int64_t sequences = 1;
+  http::Duration ping_interval{15'000};
+  http::Duration drain_grace{5'000};        // new requests get a 503 for so long
+  http::Duration shutdown_timeout{30'000};  // then running ones are ended
+  openai::ReasoningField reasoning_field = openai::ReasoningField::kBoth;
+  ThinkingDefaults thinking;
+  std::string request_log;  // a file for one JSON line a request; empty: standard error
+  bool quiet = false;
+  std::string version;
+};
+
+}  // namespace sluice::server

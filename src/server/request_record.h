@@ -1,0 +1,23 @@
+// What is remembered of one request for the log and the metrics. Never its text.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace sluice::server {
+
+struct RequestRecord {
+  std::string id, route, method, model, client;
+  int status = 0;
+  bool streamed = false;
+  std::string finish;  // "stop", "length", "abort", "error"; empty: not a generation
+  int64_t choices = 0, max_tokens = 0;
+  int64_t prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, reasoning_tokens = 0;
+  int64_t drafted = 0, accepted = 0;
+  double queue_ms = 0, prompt_ms = 0, first_token_ms = 0, decode_ms = 0, total_ms = 0;
+  std::string disconnect;  // where the client left: "queued", "prompt", "decode"
+  size_t request_bytes = 0, response_bytes = 0;
+};
+
+}  // namespace sluice::server

@@ -1,0 +1,86 @@
+// Health, version and metrics (serving-ops.md 7.1).
+#include "server/api.h"
+
+namespace sluice::server {
+namespace {
+
+namespace asio = boost::asio;
+
+http::Response json_response(int status, const Json& body) {
+  http::Response response;
+  response.status = status;
+  response.headers.set("content-type", "application/json");
+  response.body = body.dump();
+  return response;
+}
+
+Json status_json(const char* status) {
+  Json body = Json::object();
+  body.set("status", status);
+  return body;
+}
+
+Json unavailable_json(int code, const char* message) {
+  Json detail = Json::object();
+  detail.set("code", code);
+  detail.set("message", message);
+  detail.set("type", "unavailable_error");
+  Json body = Json::object();
+  body.set("error", std::move(detail));
+  return body;
+}
+
+}  // namespace
+
+void Api::add_health_routes() {
+  const auto live = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+    http::Response response = host_.alive()
+                                  ? json_response(200, status_json("ok"))
+                                  : json_response(500, unavailable_json(500, "the engine stopped"));
+    co_await exchange.respond(std::move(response));
+  };
+  const auto ready = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+    http::Response response = json_response(200, status_json("ok"));
+    if (!host_.alive())
+      response = json_response(503, unavailable_json(503, "the engine stopped"));
+    else if (draining_)
+      response = json_response(503, unavailable_json(503, "draining"));
+    co_await exchange.respond(std::move(response));
+  };
+  for (const char* path : {"/live", "/ping"}) get(path, live, true);
+  for (const char* path : {"/health", "/v1/health", "/ready"}) get(path, ready, true);
+
+  get(
+      "/",
+      [](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+        http::Response response = json_response(200, status_json("ok"));
+        co_await exchange.respond(std::move(response));
+      },
+      true);
+  get(
+      "/version",
+      [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+        Json body = Json::object();
+        body.set("version", options_.version);
+        http::Response response = json_response(200, body);
+        co_await exchange.respond(std::move(response));
+      },
+      true);
+  get(
+      "/metrics",
+      [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+        http::Response response;
+        response.headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8");
+        response.body = metrics_.render(host_.counters());
+        co_await exchange.respond(std::move(response));
+      },
+      !options_.metrics_need_key);
+  get("/load", [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+    Json body = Json::object();
+    body.set("server_load", static_cast<int64_t>(generator_.active()));
+    http::Response response = json_response(200, body);
+    co_await exchange.respond(std::move(response));
+  });
+}
+
+}  // namespace sluice::server

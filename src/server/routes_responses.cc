@@ -1,0 +1,94 @@
+// /v1/responses: an answer, and those that were stored.
+#include "server/api.h"
+#include "server/openai/errors.h"
+#include "server/openai/responses_encoder.h"
+#include "server/openai/responses_request.h"
+
+namespace sluice::server {
+namespace {
+
+namespace asio = boost::asio;
+
+ApiError no_response(const std::string& id) {
+  ApiError error;
+  error.kind = ApiError::Kind::kNotFound;
+  error.param = "previous_response_id";
+  error.message = "there is no response \"" + id + "\" here";
+  return error;
+}
+
+http::Response json_response(const Json& body) {
+  http::Response response;
+  response.headers.set("content-type", "application/json");
+  response.body = body.dump();
+  return response;
+}
+
+}  // namespace
+
+// `history` as read_responses_request() takes it.
+Result<Job> Api::responses_job(const Json& body, const Json* history) {
+  SLUICE_ASSIGN(openai::ResponsesRequest request,
+                openai::read_responses_request(body, adapter_context(), history));
+  openai::ResponsesEncoderOptions encoding;
+  encoding.echoed = std::move(request.echoed);
+  encoding.summary = request.summary;
+  encoding.encrypted_content = request.encrypted_content;
+  if (request.store) {
+    encoding.on_complete = [this, items = std::move(request.items)](const Json& response) {
+      StoredResponse stored{response, items};
+      for (const Json& item : response.find("output")->items()) stored.items.push_back(item);
+      responses_.put(response.find("id")->string(), std::move(stored));
+    };
+  }
+  Job job;
+  job.request = std::move(request.neutral);
+  job.make_encoder = [encoding = std::move(encoding)](AnswerStart start) {
+    return std::make_unique<openai::ResponsesEncoder>(std::move(start), encoding);
+  };
+  return job;
+}
+
+void Api::add_responses_routes() {
+  const auto create = [this](http::Exchange& exchange, const Json& body,
+                             RequestRecord& record) -> asio::awaitable<void> {
+    const Json* previous = body.find("previous_response_id");
+    const StoredResponse* stored = nullptr;
+    if (previous != nullptr && previous->is_string()) {
+      stored = responses_.find(previous->string());
+      if (stored == nullptr) {
+        http::Response response = openai::error_response(no_response(previous->string()));
+        co_await exchange.respond(std::move(response));
+        co_return;
+      }
+    }
+    Result<Job> job = responses_job(body, stored != nullptr ? &stored->items : nullptr);
+    co_await generate(exchange, std::move(job), openai::error_response, record);
+  };
+  for (const char* path : {"/v1/responses", "/responses"})
+    post(path, openai::error_response, create);
+
+  get("/v1/responses/{id}",
+      [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+        const std::string& id = exchange.parameters.at("id");
+        const StoredResponse* stored = responses_.find(id);
+        http::Response response = stored != nullptr ? json_response(stored->body)
+                                                    : openai::error_response(no_response(id));
+        co_await exchange.respond(std::move(response));
+      });
+  remove("/v1/responses/{id}",
+         [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+           const std::string& id = exchange.parameters.at("id");
+           http::Response response = openai::error_response(no_response(id));
+           if (responses_.erase(id)) {
+             Json body = Json::object();
+             body.set("id", id);
+             body.set("object", "response.deleted");
+             body.set("deleted", true);
+             response = json_response(body);
+           }
+           co_await exchange.respond(std::move(response));
+         });
+}
+
+}  // namespace sluice::server

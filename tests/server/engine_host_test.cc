@@ -1,0 +1,107 @@
+#include "server/core/engine_host.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include "base/check.h"
+
+namespace sluice::server {
+namespace {
+
+// An engine that does what the test says.
+class FakeEngine final : public StepEngine {
+ public:
+  Result<runtime::RequestId> submit(runtime::Request request, const ConversationFacts&,
+                                    JobListener& listener) override {
+    if (request.prompt.empty()) return usage_error("prompt", "is empty");
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(&listener);
+    return ++last_;
+  }
+  void cancel(runtime::RequestId) override {}
+  bool step() override {
+    SLUICE_CHECK(!broken, "{}", "broken");
+    const std::lock_guard lock(mutex_);
+    if (hold || waiting_.empty()) return false;
+    waiting_.front()->on_token({});
+    waiting_.front()->on_finish({});
+    waiting_.erase(waiting_.begin());
+    return true;
+  }
+  std::atomic<bool> hold{false}, broken{false};
+
+ private:
+  std::mutex mutex_;
+  std::vector<JobListener*> waiting_;
+  runtime::RequestId last_ = 0;
+};
+
+struct Waiter final : JobListener {
+  void on_token(const runtime::TokenEvent&) override {}
+  void on_finish(const runtime::RequestReport&) override { end.set_value("finished"); }
+  void on_failure(const std::string& why) override { end.set_value(why); }
+  std::promise<std::string> end;
+};
+
+runtime::Request request() {
+  runtime::Request made;
+  made.prompt = {1};
+  return made;
+}
+
+TEST(EngineHost, RunsAndCounts) {
+  EngineHost host(std::make_unique<FakeEngine>(), 4);
+  const auto waiter = std::make_shared<Waiter>();
+  ASSERT_TRUE(host.submit(request(), {}, waiter).ok());
+  EXPECT_EQ(waiter->end.get_future().get(), "finished");
+  EXPECT_EQ(host.counters().waiting, 0);
+  EXPECT_EQ(host.counters().running, 0);
+}
+
+TEST(EngineHost, AFullQueueIsToldAndARefusalTakesNoPlace) {
+  auto engine = std::make_unique<FakeEngine>();
+  engine->hold = true;
+  EngineHost host(std::move(engine), 2);
+  EXPECT_FALSE(host.submit({}, {}, std::make_shared<Waiter>()).ok());
+  EXPECT_TRUE(host.submit(request(), {}, std::make_shared<Waiter>()).ok());
+  EXPECT_TRUE(host.submit(request(), {}, std::make_shared<Waiter>()).ok());
+  auto full = host.submit(request(), {}, std::make_shared<Waiter>());
+  ASSERT_FALSE(full.ok());
+  EXPECT_EQ(full.error().kind, ApiError::Kind::kQueueFull);
+  EXPECT_GT(full.error().retry_after, 0);
+  EXPECT_EQ(host.counters().waiting, 2);
+}
+
+TEST(EngineHost, ABrokenEngineFailsItsRequestsAndTakesNoMore) {
+  auto engine = std::make_unique<FakeEngine>();
+  FakeEngine& fake = *engine;
+  fake.hold = true;
+  EngineHost host(std::move(engine), 2);
+  const auto waiter = std::make_shared<Waiter>();
+  fake.broken = true;
+  auto submitted = host.submit(request(), {}, waiter);
+  if (submitted.ok()) {
+    EXPECT_EQ(waiter->end.get_future().get(), "the engine stopped");
+  }
+  while (host.alive()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  auto refused = host.submit(request(), {}, std::make_shared<Waiter>());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind, ApiError::Kind::kUnavailable);
+}
+
+TEST(EngineHost, LeavingFailsWhatIsLeft) {
+  const auto waiter = std::make_shared<Waiter>();
+  {
+    auto engine = std::make_unique<FakeEngine>();
+    engine->hold = true;
+    EngineHost host(std::move(engine), 2);
+    ASSERT_TRUE(host.submit(request(), {}, waiter).ok());
+  }
+  EXPECT_EQ(waiter->end.get_future().get(), "the server is going down");
+}
+
+}  // namespace
+}  // namespace sluice::server
