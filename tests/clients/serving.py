@@ -74,7 +74,7 @@ class Server:
 
 
 def skip(reason):
-    print(f"skipped: {reason}")
+    print(f"SKIPPED: {reason}")
     sys.exit(SKIPPED)
 
 
