@@ -53,7 +53,7 @@ TEST(Sprout, IsFoundByNameAndCanDraft) {
 
 TEST(Sprout, AnswersWhatItWasTaughtAndItsDraftsHold) {
   const Json scores = eval_with({});
-  for (const char* kind : {"addition", "subtraction", "one_call", "greeting"})
+  for (const char* kind : {"addition", "subtraction", "word_problem", "greeting"})
     EXPECT_GE(number(scores, {"kinds", kind, "share"}), 0.75) << kind;
   EXPECT_GE(number(scores, {"all", "closed"}), 0.9 * number(scores, {"all", "thoughts"}));
   const Json::Array& drafts = scores.find("drafts")->items();
