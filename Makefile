@@ -19,12 +19,14 @@ demo: build
 test: build
 	scripts/run_tests.sh release
 
-# All unit tests under AddressSanitizer and UndefinedBehaviorSanitizer; the long suites (label "suite") by hand.
+# Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer: all of them, or the programs that ASAN_TESTS names.
+# The long suites (label "suite") by hand.
+ASAN_TESTS ?=
 asan:
 	@scripts/install_packages.sh test
 	cmake --preset asan >/dev/null
-	cmake --build --preset asan --parallel $(JOBS) --target unit_tests
-	scripts/run_tests.sh asan -LE suite
+	cmake --build --preset asan --parallel $(JOBS) --target $(or $(ASAN_TESTS),unit_tests)
+	scripts/run_tests.sh asan $(if $(ASAN_TESTS),-R "^($$(echo $(ASAN_TESTS) | tr ' ' '|'))$$",-LE suite)
 
 # The tests with threads under ThreadSanitizer.
 tsan:
