@@ -20,13 +20,14 @@ test: build
 	scripts/run_tests.sh release
 
 # Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer: all of them, or the programs that ASAN_TESTS names.
-# The long suites (label "suite") by hand.
+# The long suites (label "suite") by hand. ASAN_PRESET=fuzz takes clang's build, which `make fuzz` needs anyway.
 ASAN_TESTS ?=
+ASAN_PRESET ?= asan
 asan:
-	@scripts/install_packages.sh test
-	cmake --preset asan >/dev/null
-	cmake --build --preset asan --parallel $(JOBS) --target $(or $(ASAN_TESTS),unit_tests)
-	scripts/run_tests.sh asan $(if $(ASAN_TESTS),-R "^($$(echo $(ASAN_TESTS) | tr ' ' '|'))$$",-LE suite)
+	@scripts/install_packages.sh test $(ASAN_PRESET)
+	cmake --preset $(ASAN_PRESET) >/dev/null
+	cmake --build --preset $(ASAN_PRESET) --parallel $(JOBS) --target $(or $(ASAN_TESTS),unit_tests)
+	scripts/run_tests.sh $(ASAN_PRESET) $(if $(ASAN_TESTS),-R "^($$(echo $(ASAN_TESTS) | tr ' ' '|'))$$",-LE suite)
 
 # The tests with threads under ThreadSanitizer.
 tsan:
