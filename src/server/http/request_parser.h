@@ -47,7 +47,6 @@ class RequestParser {
   std::unique_ptr<Beast> beast_;
   State state_ = State::kHead;
   BadRequest failure_;
-  size_t head_bytes_ = 0;
   bool started_ = false;
 };
 
