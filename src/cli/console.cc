@@ -4,28 +4,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/exit_code.h"
 #include "base/log.h"
 #include "base/switches.h"
 
 namespace sluice::cli {
-
-int exit_code(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kFailed:
-      return 1;
-    case ErrorCode::kUsage:
-      return 2;
-    case ErrorCode::kBadInput:
-      return 3;
-    case ErrorCode::kDoesNotFit:
-      return 4;
-    case ErrorCode::kRefused:
-      return 5;
-    case ErrorCode::kInterrupted:
-      return 130;
-  }
-  return 1;
-}
 
 Console::Console(ConsoleSettings settings)
     : settings_(settings),

@@ -19,8 +19,6 @@ struct ConsoleSettings {
   bool progress = false;  // --progress: also without a terminal
 };
 
-int exit_code(ErrorCode code);  // spec/cli.md
-
 class Console {
  public:
   explicit Console(ConsoleSettings settings);

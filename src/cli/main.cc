@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/exit_code.h"
 #include "base/switches.h"
 #include "cli/command.h"
 #include "cli/console.h"

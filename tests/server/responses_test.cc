@@ -76,6 +76,8 @@ TEST(Request, FieldsAndRefusals) {
            {R"("conversation":"c")", "conversation"},
            {R"("text":{"format":{"type":"json_schema"}})", "text"},
            {R"("max_output_tokens":0)", "max_output_tokens"},
+           {R"("max_tool_calls":2)", "max_tool_calls"},
+           {R"("truncation":"auto")", "truncation"},
            {R"("tool_choice":"required")", "tool_choice"}}) {
     auto refused = with(field);
     ASSERT_FALSE(refused.ok()) << field;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/exit_code.h"
 #include "cli/command.h"
 #include "cli/generation_options.h"
 #include "cli/prompt_input.h"

@@ -71,7 +71,7 @@ StreamOptions read_stream(Fields& fields, GenerationRequest& request) {
   if (!request.stream) fields.complain("stream_options", "is given without stream");
   Fields nested(*given, "stream_options");
   options.include_usage = nested.boolean("include_usage").value_or(false);
-  options.continuous_usage = nested.boolean("continuous_usage_stats").value_or(false);
+  nested.refuse("continuous_usage_stats", "usage comes once, at the end of the stream");
   if (const Status status = nested.status(); !status.ok()) fields.complain(status.error());
   return options;
 }
@@ -122,13 +122,15 @@ void ignore_and_refuse(Fields& fields) {
                  "generation_prompt",
                  "documents",
                  "add_special_tokens",
-                 "skip_special_tokens",
                  "spaces_between_special_tokens",
                  "cache_salt",
                  "session_id",
-                 "request_id",
-                 "rid",
                  "extra_body"});
+  // A request's name comes with the header X-Request-Id, which every answer repeats.
+  fields.refuse("request_id", "is taken from the header X-Request-Id");
+  fields.refuse("rid", "is taken from the header X-Request-Id");
+  if (fields.boolean("skip_special_tokens") == false)
+    fields.complain("skip_special_tokens", "special tokens are never part of an answer's text");
   fields.refuse("use_beam_search", "beam search is not offered");
   fields.refuse("audio", "audio is not offered");
   fields.refuse("chat_template", "a template of the request's own is not taken");

@@ -8,7 +8,7 @@
 namespace sluice::server::openai {
 
 struct StreamOptions {
-  bool include_usage = false, continuous_usage = false;
+  bool include_usage = false;
 };
 
 struct ChatRequest {

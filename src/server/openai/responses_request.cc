@@ -234,9 +234,11 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   fields.refuse("conversation", "stored conversations are not offered");
   fields.refuse("top_logprobs", "is not supported by this build");
   refuse_constraints(fields);
-  fields.ignore({"previous_response_id", "max_tool_calls", "truncation", "previous_input_messages",
-                 "access_programs", "background_options", "context_management", "image",
-                 "stream_options"});
+  fields.refuse("max_tool_calls", "calls are the client's: it can stop asking");
+  if (fields.string("truncation").value_or("disabled") != "disabled")
+    fields.complain("truncation", "a conversation is not cut to fit", "Use \"disabled\"");
+  fields.ignore({"previous_response_id", "previous_input_messages", "access_programs",
+                 "background_options", "context_management", "image", "stream_options"});
   ignore_and_refuse(fields);
   request.unknown_fields = fields.unknown();
   SLUICE_TRY(fields.status());

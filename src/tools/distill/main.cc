@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "base/exit_code.h"
 #include "base/threads.h"
 #include "tools/distill/trainer.h"
 
@@ -19,25 +20,6 @@ std::atomic<int> stop_requests{0};
 void request_stop(int) {
   // The second one does not wait for the step to end.
   if (stop_requests.fetch_add(1) > 0) std::_Exit(130);
-}
-
-// The exit codes of sluice (its --help lists them).
-int code_of(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kUsage:
-      return 2;
-    case ErrorCode::kBadInput:
-      return 3;
-    case ErrorCode::kDoesNotFit:
-      return 4;
-    case ErrorCode::kRefused:
-      return 5;
-    case ErrorCode::kInterrupted:
-      return 130;
-    case ErrorCode::kFailed:
-      break;
-  }
-  return 1;
 }
 
 std::string time_text(double seconds) {
@@ -81,11 +63,11 @@ int run_program(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     fmt::print(stderr, "sluice: error: command line: {}. See sluice train --help\n", error.what());
-    return 2;
+    return exit_code(ErrorCode::kUsage);
   }
   const auto report = [](const Error& error) {
     fmt::print(stderr, "sluice: error: {}\n", error.message());
-    return code_of(error.code);
+    return exit_code(error.code);
   };
   const Result<TrainConfig> config = read_train_config(config_file);
   if (!config.ok()) return report(config.error());
