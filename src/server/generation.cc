@@ -33,16 +33,25 @@ struct EngineEvent {
   std::variant<runtime::SampledToken, PromptToken, runtime::RequestReport, Failure> what;
 };
 
+// What the connection's thread and the engine's have to know of each other.
+struct Pace {
+  std::atomic<bool> writing{false};   // a write is under way
+  std::atomic<bool> too_slow{false};  // and took so long that the request was cancelled
+};
+
 // Hands on what comes of one choice. A client that does not read must not fill the memory with
-// tokens that wait for it: beyond `most_waiting` of them its request is cancelled from here, since
-// the connection's coroutine stands in a write meanwhile. (Holding the engine's sequence back
-// instead would keep its place in the batch for a client that may never come back.)
+// tokens that wait for it: if more than `most_waiting` of them come during one write, its request
+// is cancelled from here, since the connection's coroutine stands in that write. (Holding the
+// engine's sequence back instead would keep its place in the batch for a client that may never come
+// back.)
 class ChoiceListener final : public JobListener {
  public:
-  ChoiceListener(int choice, std::shared_ptr<Mailbox<EngineEvent>> mailbox, EngineHost& host,
-                 Metrics& metrics, size_t most_waiting)
+  ChoiceListener(int choice, std::shared_ptr<Mailbox<EngineEvent>> mailbox,
+                 std::shared_ptr<Pace> pace, EngineHost& host, Metrics& metrics,
+                 size_t most_waiting)
       : choice_(choice),
         mailbox_(std::move(mailbox)),
+        pace_(std::move(pace)),
         host_(host),
         metrics_(metrics),
         most_waiting_(most_waiting) {}
@@ -57,8 +66,8 @@ class ChoiceListener final : public JobListener {
     last_ = now;
     const size_t waiting = mailbox_->push({choice_, event.token});
     // The id may not be known yet while submit() returns; then the next token sees to it.
-    if (waiting <= most_waiting_ || id_ == 0) return;
-    cut_ = true;
+    if (waiting <= most_waiting_ || !pace_->writing || id_ == 0) return;
+    cut_ = pace_->too_slow = true;
     mailbox_->push({choice_, EngineEvent::Failure{
                                  ApiError::Kind::kTimeout,
                                  fmt::format("the client reads too slowly: {} tokens waited for it",
@@ -75,6 +84,7 @@ class ChoiceListener final : public JobListener {
  private:
   const int choice_;
   const std::shared_ptr<Mailbox<EngineEvent>> mailbox_;
+  const std::shared_ptr<Pace> pace_;
   EngineHost& host_;
   Metrics& metrics_;
   const size_t most_waiting_;
@@ -130,6 +140,7 @@ class Generator::Run {
   Job job_;
   RequestRecord& record_;
   std::shared_ptr<Mailbox<EngineEvent>> mailbox_;
+  const std::shared_ptr<Pace> pace_ = std::make_shared<Pace>();
   std::vector<Answer> answers_;
   std::vector<runtime::RequestId> ids_;
   std::vector<bool> over_;  // the engine has ended this choice
@@ -199,8 +210,8 @@ std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>
       const size_t most_waiting = job_.request.stream
                                       ? static_cast<size_t>(generator_.options_.client_backlog)
                                       : std::numeric_limits<size_t>::max();
-      const auto listener = std::make_shared<ChoiceListener>(choice, mailbox_, generator_.host_,
-                                                             generator_.metrics_, most_waiting);
+      const auto listener = std::make_shared<ChoiceListener>(
+          choice, mailbox_, pace_, generator_.host_, generator_.metrics_, most_waiting);
       auto id = generator_.host_.submit(std::move(*request), facts, listener);
       if (!id.ok()) return id.error();  // the destructor cancels those before
       listener->set_id(*id);
@@ -289,7 +300,9 @@ asio::awaitable<void> Generator::Run::stream() {
   int64_t silent = 0;
   while (true) {
     if (!text.empty() && !gone_) {
+      pace_->writing = true;
       if (!co_await exchange_.send(std::exchange(text, {}))) gone_ = true;
+      pace_->writing = false;
     }
     if (gone_ || failure_ || abort_ || unfinished_ == 0) break;
     const auto events = co_await mailbox_->take(generator_.options_.ping_interval);
@@ -301,10 +314,9 @@ asio::awaitable<void> Generator::Run::stream() {
     }
     if (events.empty() && !gone_ && !abort_) text += encoder_->keep_alive(silent);
   }
-  const bool slow = failure_ && failure_->kind == ApiError::Kind::kTimeout;
-  if (slow) record_.disconnect = "slow";
+  if (pace_->too_slow) record_.disconnect = "slow";
   if (gone_) {
-    if (!slow) record_.disconnect = record_.output_tokens > 0 ? "decode" : "stream";
+    if (!pace_->too_slow) record_.disconnect = record_.output_tokens > 0 ? "decode" : "stream";
     record_.finish = "abort";
     co_return;
   }
