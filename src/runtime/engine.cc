@@ -54,6 +54,7 @@ class Engine::Loop {
         tokenizer(t),
         shape(s),
         markers(find_markers(t)),
+        allowed(mask_words(static_cast<size_t>(m.config().vocabulary))),
         pages(s.pages_per_sequence() * s.sequences) {
     for (int64_t slot = s.sequences - 1; slot >= 0; --slot)
       free_slots.push_back(static_cast<int32_t>(slot));
@@ -67,6 +68,7 @@ class Engine::Loop {
   const tokenizer::Tokenizer* const tokenizer;  // may be null
   const EngineShape shape;
   const std::vector<TokenId> markers;
+  std::vector<uint64_t> allowed;  // the mask of the row being sampled
 
   std::unique_ptr<ops::KvCache> cache;
   std::unique_ptr<ops::RecurrentState> recurrent;
@@ -190,6 +192,7 @@ void Engine::Loop::start(Sequence& sequence) {
     sequence.thought.emplace(*request.thought, request.prompt,
                              sequence.token_limit - sequence.prompt_length);
   }
+  if (request.grammar) sequence.mask = request.grammar->begin();
   sequence.slot = free_slots.back();
   free_slots.pop_back();
   model.backend().reset_slot(*recurrent, sequence.slot);
@@ -255,7 +258,7 @@ void Engine::Loop::sample_step(const StepPlan& plan, const ops::View& hidden) {
     for (const LogitRow& row : part) {
       rows.push_back(static_cast<int32_t>(row.segment->first_row + row.offset));
       const Request& request = row.segment->sequence->request;
-      argmax_is_enough = argmax_is_enough && request.sampling.plain_greedy() &&
+      argmax_is_enough = argmax_is_enough && request.sampling.plain_greedy() && !request.grammar &&
                          (row.segment->answer || request.prompt_logprobs < 0);
     }
     const ops::View logits = model.logits(hidden, rows, *workspace);
@@ -290,6 +293,12 @@ void Engine::Loop::sample_row(const ScheduledSegment& segment, int64_t offset, T
   }
   const SamplingParameters& parameters = sequence.request.sampling;
   const TokenId forced = sequence.thought ? sequence.thought->forced().value_or(-1) : -1;
+  const bool masked = forced < 0 && sequence.mask && sequence.mask->binds();
+  if (masked) {
+    sequence.mask->fill(allowed);
+    // A vocabulary that lacks what the grammar needs.
+    if (!allows_any(allowed)) return finish(sequence, FinishReason::kStop);
+  }
   SampledToken token{best, 0, {}};
   if (forced >= 0) {
     token.id = forced;
@@ -297,6 +306,7 @@ void Engine::Loop::sample_row(const ScheduledSegment& segment, int64_t offset, T
   } else if (!logits.empty()) {
     token = sample(logits, {.parameters = &parameters,
                             .counts = &sequence.counts,
+                            .allowed = masked ? std::span(allowed) : std::span<uint64_t>(),
                             .stop_ids = model.config().stop_ids,
                             .unpenalised = markers,
                             .position = static_cast<uint64_t>(sequence.output_tokens())});
@@ -319,6 +329,9 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
   if (sequence.thought) {
     sequence.thought->push(token.id, tokenizer != nullptr ? tokenizer->bytes(token.id) : "");
   }
+  // A forced token comes whatever the grammar says.
+  const bool followed = !sequence.mask || sequence.mask->accept(token.id);
+  SLUICE_CHECK(followed || forced, "token {} was drawn against the mask", token.id);
 
   const Request& request = sequence.request;
   const auto contains = [&](const std::vector<TokenId>& ids) {
@@ -335,6 +348,8 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
     finish(sequence, FinishReason::kStop);
   } else if (sequence.matcher.matched()) {
     sequence.report.stop_string = sequence.matcher.matched();
+    finish(sequence, FinishReason::kStop);
+  } else if (sequence.mask && sequence.mask->complete()) {
     finish(sequence, FinishReason::kStop);
   } else if (sequence.tokens_left() == 0) {
     finish(sequence, FinishReason::kLength);
@@ -371,10 +386,10 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     sequence.drafts.clear();
     if (sequence.finished) continue;
     const int64_t count = segment.answer ? sequence.commit : segment.row_count;
-    kept.push_back(
-        {&sequence, segment.first_row, count, sequence.processed - count, segment.answer});
+    kept.push_back({&sequence, segment.first_row, count, sequence.processed - count, segment.answer,
+                    shape.draft_depth});
   }
-  drafter->propose(kept, hidden, shape.draft_depth, *cache, *workspace);
+  drafter->propose(kept, hidden, *cache, *workspace);
   for (const KeptRows& rows : kept) {
     Sequence& sequence = *rows.sequence;
     if (sequence.drafts.empty()) continue;

@@ -16,6 +16,7 @@
 #include "model/text/text_model.h"
 #include "runtime/memory_plan.h"
 #include "runtime/sampler/sampler.h"
+#include "runtime/sampler/token_mask.h"
 #include "runtime/thought/thought_control.h"
 #include "tokenizer/tokenizer.h"
 
@@ -29,6 +30,9 @@ struct Request {
   std::vector<TokenId> stop_ids;          // beside the model's own
   std::vector<std::string> stop_strings;  // matched on the answer's text, across token borders
   std::optional<ThoughtOptions> thought;  // nothing: no budget, no loop breaker
+  // What the answer has to follow; nothing: it is free. Where the grammar is complete the answer
+  // ends, also below min_tokens.
+  std::shared_ptr<const TokenGrammar> grammar;
   // Log probabilities of the prompt's own tokens, each with so many top entries; -1: none. The
   // logits of every row of the prompt are computed then.
   int prompt_logprobs = -1;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ struct Sequence {
   int64_t token_limit = 0;  // tokens.size() must not exceed it
   TokenCounts counts;
   std::optional<ThoughtControl> thought;
+  std::unique_ptr<TokenMask> mask;                  // of the request's grammar, if it has one
   std::optional<tokenizer::StreamDecoder> decoder;  // none without a tokenizer
   StopMatcher matcher;
 
