@@ -11,6 +11,7 @@
 #include "runtime/cache/page_pool.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/sequence.h"
+#include "runtime/spec/draft_depths.h"
 #include "runtime/spec/mtp_drafter.h"
 
 namespace sluice::runtime {
@@ -49,12 +50,14 @@ std::string_view finish_reason_name(FinishReason reason) {
 
 class Engine::Loop {
  public:
-  Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s)
+  Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s,
+       MillisecondClock clock)
       : model(m),
         tokenizer(t),
         shape(s),
         markers(find_markers(t)),
         allowed(mask_words(static_cast<size_t>(m.config().vocabulary))),
+        depths(m.mtp() != nullptr ? s.draft_depth : 0, s.adaptive_depth, std::move(clock)),
         pages(s.pages_per_sequence() * s.sequences) {
     for (int64_t slot = s.sequences - 1; slot >= 0; --slot)
       free_slots.push_back(static_cast<int32_t>(slot));
@@ -69,6 +72,7 @@ class Engine::Loop {
   const EngineShape shape;
   const std::vector<TokenId> markers;
   std::vector<uint64_t> allowed;  // the mask of the row being sampled
+  DraftDepths depths;
 
   std::unique_ptr<ops::KvCache> cache;
   std::unique_ptr<ops::RecurrentState> recurrent;
@@ -144,8 +148,10 @@ bool Engine::Loop::step() {
   std::vector<Sequence*> sequences;
   for (const auto& sequence : running) sequences.push_back(sequence.get());
   const StepPlan plan = schedule(sequences, shape.prompt_rows);
+  depths.begin_step();
   const ops::View hidden = model.forward(plan.batch, *cache, *recurrent, *workspace);
   sample_step(plan, hidden);
+  depths.on_verified(plan);
   if (drafter) propose(plan, hidden);
   retire();
   return true;
@@ -199,6 +205,7 @@ void Engine::Loop::start(Sequence& sequence) {
   // The pool holds every page of every slot, so this cannot fail (checked by the pool).
   SLUICE_CHECK(ensure_pages(sequence, sequence.token_limit), "no page left for {} tokens",
                sequence.token_limit);
+  depths.start(sequence);
   sequence.draft_counts.depth = drafter ? shape.draft_depth : 0;
   sequence.draft_counts.proposed.assign(static_cast<size_t>(sequence.draft_counts.depth), 0);
   sequence.draft_counts.accepted = sequence.draft_counts.proposed;
@@ -386,10 +393,12 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     sequence.drafts.clear();
     if (sequence.finished) continue;
     const int64_t count = segment.answer ? sequence.commit : segment.row_count;
-    kept.push_back({&sequence, segment.first_row, count, sequence.processed - count, segment.answer,
-                    shape.draft_depth});
+    kept.push_back(
+        {&sequence, segment.first_row, count, sequence.processed - count, segment.answer});
   }
+  depths.choose(kept);
   drafter->propose(kept, hidden, *cache, *workspace);
+  depths.on_drafted(kept);
   for (const KeptRows& rows : kept) {
     Sequence& sequence = *rows.sequence;
     if (sequence.drafts.empty()) continue;
@@ -412,12 +421,14 @@ void Engine::Loop::retire() {
 
 Result<std::unique_ptr<Engine>> Engine::create(const model::TextModel& model,
                                                const tokenizer::Tokenizer* tokenizer,
-                                               const EngineShape& shape) {
+                                               const EngineShape& shape,
+                                               std::function<double()> clock) {
   SLUICE_CHECK(shape.context > 0 && shape.sequences > 0 && shape.draft_depth >= 0 &&
                    shape.prompt_rows > 0 && shape.prompt_rows % ops::kGrid == 0,
                "context {} sequences {} draft depth {} prompt rows {}", shape.context,
                shape.sequences, shape.draft_depth, shape.prompt_rows);
-  auto loop = std::make_unique<Loop>(model, tokenizer, shape);
+  if (!clock) clock = [] { return milliseconds({}, Clock::now()); };
+  auto loop = std::make_unique<Loop>(model, tokenizer, shape, std::move(clock));
   SLUICE_TRY(loop->take_memory());
   return std::unique_ptr<Engine>(new Engine(std::move(loop)));
 }

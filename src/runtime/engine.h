@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -86,10 +87,12 @@ class Engine {
  public:
   // Takes all the memory it will ever need (the shape's plan). `model` and `tokenizer` must outlive
   // the engine. Without a tokenizer (nullptr) answers have ids and no text, and a request with stop
-  // strings is refused.
+  // strings is refused. `clock` (milliseconds from any moment on; nothing: the system's) is what
+  // adaptive draft depths are measured with.
   static Result<std::unique_ptr<Engine>> create(const model::TextModel& model,
                                                 const tokenizer::Tokenizer* tokenizer,
-                                                const EngineShape& shape);
+                                                const EngineShape& shape,
+                                                std::function<double()> clock = nullptr);
   ~Engine();
 
   const EngineShape& shape() const;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/engine.h"
+#include "runtime/spec/depth_controller.h"
 #include "runtime/stop_matcher.h"
 
 namespace sluice::runtime {
@@ -40,6 +41,7 @@ struct Sequence {
   std::optional<tokenizer::StreamDecoder> decoder;  // none without a tokenizer
   StopMatcher matcher;
 
+  std::optional<DepthController> depth;  // with adaptive drafts
   DraftCounts draft_counts;
   Clock::time_point submitted, started, first_token;
   std::optional<FinishReason> finished;
