@@ -238,8 +238,9 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   fields.refuse("max_tool_calls", "calls are the client's: it can stop asking");
   if (fields.string("truncation").value_or("disabled") != "disabled")
     fields.complain("truncation", "a conversation is not cut to fit", "Use \"disabled\"");
-  fields.ignore({"previous_response_id", "previous_input_messages", "access_programs",
-                 "background_options", "context_management", "image", "stream_options"});
+  fields.string("previous_response_id");  // found already; here only its type is of interest
+  fields.ignore({"previous_input_messages", "access_programs", "background_options",
+                 "context_management", "image", "stream_options"});
   ignore_and_refuse(fields);
   request.unknown_fields = fields.unknown();
   SLUICE_TRY(fields.status());
