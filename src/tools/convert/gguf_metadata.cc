@@ -182,32 +182,37 @@ void add_build_keys(const GgufFacts& facts, GgufMetadata& out) {
   out.add("quantize.imatrix.chunks_count", facts.importance_chunks, GgufType::kU32);
 }
 
-// Of another GGUF: everything that describes the model stays, what describes the file is new.
+// Keys that describe the file, not the model.
+bool is_of_file(std::string_view key) {
+  return key.starts_with("quantize.") || key.starts_with("general.tensor_extra.") ||
+         key == "general.file_type" || key == "general.quantization_version";
+}
+
+// Of another GGUF: what describes the model stays, what describes the file is new.
 Result<GgufMetadata> metadata_of_gguf(const Source& source, const GgufFacts& facts) {
   const GgufMetadata& old = *source.checkpoint->gguf();
-  const bool dropped = source.binding.mtp_present && !facts.draft;
+  const TextConfig& config = source.binding.config;
+  const auto blocks = static_cast<uint64_t>(config.layers + (facts.draft ? 1 : 0));
   GgufMetadata out;
   for (size_t i = 0; i < old.entries().size(); ++i) {
     const auto& [key, value] = old.entries()[i];
-    if (key.starts_with("split.") || key.starts_with("quantize.") ||
-        key.starts_with("general.tensor_extra.") || key == "general.file_type" ||
-        key == "general.quantization_version" || key == "general.alignment")
+    if (key.starts_with("split.") || key == "general.alignment" ||
+        key == "qwen35.nextn_predict_layers" || (!facts.copied && is_of_file(key)))
       continue;
-    if (dropped && key == "qwen35.nextn_predict_layers") continue;
-    if (dropped && key == "qwen35.block_count") {
-      out.add(key, static_cast<uint64_t>(source.binding.config.layers), GgufType::kU32);
-      continue;
-    }
-    if (dropped && key == "qwen35.attention.recurrent_layers") {
+    if (key == "qwen35.block_count") {
+      out.add(key, blocks, GgufType::kU32);
+      if (facts.draft) out.add("qwen35.nextn_predict_layers", uint64_t{1}, GgufType::kU32);
+    } else if (key == "qwen35.attention.recurrent_layers") {
       std::vector<bool> recurrent;
-      for (const model::LayerType type : source.binding.config.layer_types)
+      for (const model::LayerType type : config.layer_types)
         recurrent.push_back(type == model::LayerType::kLinearAttention);
+      recurrent.resize(static_cast<size_t>(blocks), false);
       out.add(key, GgufArray(recurrent));
-      continue;
+    } else {
+      out.add(key, value, old.stored_type(i));
     }
-    out.add(key, value, old.stored_type(i));
   }
-  add_build_keys(facts, out);
+  if (!facts.copied) add_build_keys(facts, out);
   return out;
 }
 

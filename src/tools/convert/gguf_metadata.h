@@ -13,8 +13,9 @@ namespace sluice::convert {
 
 // What the metadata say of the build beyond its source.
 struct GgufFacts {
-  bool draft = false;                               // the draft head is in the file
-  uint64_t file_type = 0;                           // general.file_type, formats-gguf.md 1
+  bool copied = false;     // tensors keep their bytes, so what is said of them stays (from a GGUF)
+  bool draft = false;      // the draft head is in the file
+  uint64_t file_type = 0;  // general.file_type, formats-gguf.md 1
   std::string importance_file, importance_dataset;  // empty: none was used
   uint64_t importance_entries = 0, importance_chunks = 0;
 };

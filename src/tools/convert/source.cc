@@ -40,7 +40,7 @@ const SourceWeight* Source::find(std::string_view canonical) const {
   return it == weights.end() ? nullptr : &*it;
 }
 
-Result<Source> open_source(const std::filesystem::path& path) {
+Result<Source> open_source(const std::filesystem::path& path, DamagedDraft damaged) {
   Source source;
   source.path = path;
   SLUICE_ASSIGN(checkpoint::Checkpoint opened, checkpoint::Checkpoint::open(path));
@@ -48,7 +48,7 @@ Result<Source> open_source(const std::filesystem::path& path) {
   SLUICE_ASSIGN(source.binding, model::bind(*source.checkpoint));
   const model::Binding& binding = source.binding;
   SLUICE_TRY(model::require_runnable(binding, path.string()));
-  if (binding.mtp_present && !binding.mtp_usable) {
+  if (binding.mtp_present && !binding.mtp_usable && damaged == DamagedDraft::kRefuse) {
     for (const model::Problem& problem : binding.problems) {
       if (problem.severity == model::Problem::Severity::kWarning)
         return bad_input(path.string(), problem.tensor + ": " + problem.message,

@@ -34,9 +34,13 @@ struct Source {
   const SourceWeight* find(std::string_view canonical) const;
 };
 
+enum class DamagedDraft : uint8_t { kRefuse, kAllow };
+
 // Opens and binds; refuses a build that cannot run, since what it would become could not either.
-// A draft head that is present and damaged is refused as well: its loss would go unnoticed.
-Result<Source> open_source(const std::filesystem::path& path);
+// A draft head that is present and damaged is refused as well, since its loss would go unnoticed;
+// kAllow is for those who take it out.
+Result<Source> open_source(const std::filesystem::path& path,
+                           DamagedDraft damaged = DamagedDraft::kRefuse);
 
 // Reads one weight in a target's convention. Borrows the source; safe from several threads.
 class RowReader {
