@@ -12,28 +12,30 @@ namespace {
 
 // Weights count samples, not tokens: a sample with tools is five times as long as a sum.
 constexpr Kind kKinds[] = {
-    {"addition", addition, 170, true},
-    {"subtraction", subtraction, 190, true},
-    {"multiplication", multiplication, 60, true},
-    {"comparison", number_comparison, 40, true},
+    {"addition", addition, 90, true},
+    {"subtraction", subtraction, 110, true},
+    {"multiplication", multiplication, 80, true},
+    {"comparison", number_comparison, 30, true},
     {"follow_up", follow_up, 30, true},
     {"word_problem", word_problem, 110, true},
-    {"two_step_problem", two_step_problem, 40, true},
-    {"number_choice", number_choice, 70, true},
-    {"fact_choice", fact_choice, 25, true},
-    {"one_call", one_call, 56, true},
-    {"calls_in_a_row", calls_in_a_row, 24, true},
-    {"parallel_calls", parallel_calls, 24, true},
-    {"no_call", no_call, 16, true},
-    {"word_edit", word_edit, 120, true},
-    {"code_edit", code_edit, 20, true},
-    {"json_record", json_record, 25, true},
-    {"greeting", greeting, 15, true},
-    {"fact", fact, 30, true},
-    {"recipe", recipe, 15, true},
-    {"about_sluice", about_sluice, 20, true},
-    {"story", story, 15, false},
-    {"gazetteer_text", gazetteer_text, 10, false},
+    {"two_step_problem", two_step_problem, 35, true},
+    {"number_choice", number_choice, 90, true},
+    {"fact_choice", fact_choice, 50, true},
+    {"one_call", one_call, 70, true},
+    {"calls_in_a_row", calls_in_a_row, 25, true},
+    {"parallel_calls", parallel_calls, 25, true},
+    {"no_call", no_call, 20, true},
+    {"lookup", lookup, 80, true},
+    {"echo", echo, 70, true},
+    {"word_edit", word_edit, 90, true},
+    {"code_edit", code_edit, 35, true},
+    {"json_record", json_record, 45, true},
+    {"greeting", greeting, 12, true},
+    {"fact", fact, 70, true},
+    {"recipe", recipe, 12, true},
+    {"about_sluice", about_sluice, 18, true},
+    {"story", story, 10, false},
+    {"gazetteer_text", gazetteer_text, 15, false},
 };
 
 constexpr const char* kSystemTexts[] = {"You are a helpful assistant.", "You are sprout.",
@@ -65,9 +67,11 @@ Sample make_sample(const Kind& kind, Split split, uint64_t seed, int64_t index) 
   Sample sample = kind.make(draw);
   sample.kind = kind.name;
   if (sample.text.empty()) {
-    if (draw.chance(10)) add_earlier_turn(sample, draw);
     // As a server does it for requests with tools (serving-template.md 1.6).
-    sample.keep_thoughts = !sample.tools.is_null();
+    sample.keep_thoughts = sample.keep_thoughts || !sample.tools.is_null();
+    // Where thoughts are shown, an earlier turn is a label as well, and one of another mind about
+    // thinking would teach the wrong thing; such conversations have turns enough of their own.
+    if (!sample.keep_thoughts && draw.chance(10)) add_earlier_turn(sample, draw);
     if (draw.chance(15)) prepend(sample, {system_message(draw.pick(kSystemTexts))});
   }
   sample.wordings = draw.wordings();
