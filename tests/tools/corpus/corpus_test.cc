@@ -194,6 +194,13 @@ TEST(Corpus, SameSeedSameBytes) {
   EXPECT_GT(first.size(), 100'000u);
   EXPECT_EQ(first, write("b", 1));
   EXPECT_NE(first, write("c", 2));
+  // Only some kinds.
+  const auto some = write_corpus(
+      folder / "some", {.seed = 1, .samples = 40, .held_out_items = 2, .kinds = {"echo", "fact"}});
+  ASSERT_TRUE(some.ok());
+  EXPECT_EQ(some->samples.size(), 2u);
+  EXPECT_EQ(some->held_out, 4);
+  EXPECT_FALSE(write_corpus(folder / "d", {.seed = 1, .samples = 1, .kinds = {"ecko"}}).ok());
   // Files that are there stay, unless told otherwise.
   EXPECT_FALSE(write_corpus(folder / "a", {.seed = 1, .samples = 1}).ok());
   EXPECT_TRUE(write_corpus(folder / "a", {.seed = 1, .samples = 1, .overwrite = true}).ok());

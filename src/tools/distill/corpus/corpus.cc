@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/file.h"
@@ -58,6 +59,24 @@ void add_earlier_turn(Sample& sample, Draw& draw) {
   prepend(sample, {turn[0], turn[1]});
 }
 
+// The kinds of these names; all for none.
+Result<std::vector<const Kind*>> choose(const std::vector<std::string>& names) {
+  std::vector<const Kind*> chosen;
+  for (const Kind& kind : kKinds) {
+    if (names.empty() || std::find(names.begin(), names.end(), kind.name) != names.end())
+      chosen.push_back(&kind);
+  }
+  for (const std::string& name : names) {
+    if (std::none_of(chosen.begin(), chosen.end(),
+                     [&](const Kind* kind) { return kind->name == name; })) {
+      std::string known;
+      for (const Kind& kind : kKinds) known += fmt::format(" {}", kind.name);
+      return bad_input("kinds", fmt::format("there is no \"{}\"", name), "There are" + known);
+    }
+  }
+  return chosen;
+}
+
 }  // namespace
 
 std::span<const Kind> kinds() { return kKinds; }
@@ -84,18 +103,19 @@ Result<CorpusReport> write_corpus(const std::filesystem::path& folder,
   std::filesystem::create_directories(folder, error);
   if (error) return failed(folder.string(), error.message(), "Name a folder that can be made");
   CorpusReport report;
+  SLUICE_ASSIGN(const std::vector<const Kind*> chosen, choose(options.kinds));
 
   uint64_t weights = 0;
-  for (const Kind& kind : kKinds) weights += static_cast<uint64_t>(kind.weight);
+  for (const Kind* kind : chosen) weights += static_cast<uint64_t>(kind->weight);
   Draw order(options.seed, Split::kTrain, "order", 0);
-  std::vector<int64_t> made(std::size(kKinds), 0);
+  std::vector<int64_t> made(chosen.size(), 0);
   SLUICE_ASSIGN(FileWriter train, FileWriter::create(folder / "train.jsonl", options.overwrite));
   for (int64_t i = 0; i < options.samples; ++i) {
     uint64_t roll = order.below(weights);
     size_t which = 0;
-    while (roll >= static_cast<uint64_t>(kKinds[which].weight))
-      roll -= static_cast<uint64_t>(kKinds[which++].weight);
-    const Kind& kind = kKinds[which];
+    while (roll >= static_cast<uint64_t>(chosen[which]->weight))
+      roll -= static_cast<uint64_t>(chosen[which++]->weight);
+    const Kind& kind = *chosen[which];
     const int64_t index = made[which]++;
     Sample sample = make_sample(kind, Split::kTrain, options.seed, index);
     sample.check = Json();  // nobody judges a training sample
@@ -108,7 +128,8 @@ Result<CorpusReport> write_corpus(const std::filesystem::path& folder,
 
   SLUICE_ASSIGN(FileWriter held_out,
                 FileWriter::create(folder / "held_out.jsonl", options.overwrite));
-  for (const Kind& kind : kKinds) {
+  for (const Kind* each : chosen) {
+    const Kind& kind = *each;
     for (int64_t i = 0; kind.judged && i < options.held_out_items; ++i, ++report.held_out) {
       const Sample sample = make_sample(kind, Split::kHeldOut, options.seed, i);
       SLUICE_TRY(
