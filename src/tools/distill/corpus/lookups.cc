@@ -121,7 +121,9 @@ Sample echo(Draw& draw) {
     const char* between = draw.pick(kBetween);
     auto any = draw.pick(kParts);
     std::string text;
-    for (int64_t left = draw.between(3, 14); left > 0; --left) {
+    // Long ones in training: many labels for few tokens of template.
+    const bool is_long = draw.split() == Split::kTrain && draw.chance(50);
+    for (int64_t left = is_long ? draw.between(12, 40) : draw.between(3, 12); left > 0; --left) {
       if (mixed) any = draw.pick(kParts);
       text += (text.empty() ? "" : between) + any(draw);
     }
