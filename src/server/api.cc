@@ -20,7 +20,7 @@ constexpr size_t kStoreBytes = size_t{64} << 20;
 }
 
 Api::Api(const ModelText& model, const ServerOptions& options, EngineHost& host,
-         asio::thread_pool& workers)
+         asio::thread_pool& workers, asio::thread_pool& compilers)
     : model_(model),
       options_(options),
       host_(host),
@@ -29,7 +29,7 @@ Api::Api(const ModelText& model, const ServerOptions& options, EngineHost& host,
       cors_(options.allowed_origins),
       metrics_(model, options.sequences),
       log_(options.request_log, options.quiet),
-      generator_(model, options, host, workers, metrics_),
+      generator_(model, options, host, workers, compilers, metrics_),
       responses_(kStoreBytes),
       started_(std::time(nullptr)) {
   add_generation_routes();

@@ -33,7 +33,7 @@ class Api final : public http::Service {
  public:
   // All must outlive it.
   Api(const ModelText& model, const ServerOptions& options, EngineHost& host,
-      boost::asio::thread_pool& workers);
+      boost::asio::thread_pool& workers, boost::asio::thread_pool& compilers);
 
   boost::asio::awaitable<void> serve(http::Exchange& exchange) override;
   http::Response error(const http::Request& request, const http::BadRequest& failure) override;

@@ -125,7 +125,8 @@ class Generator::Run {
   }
 
  private:
-  std::optional<ApiError> submit(const std::vector<PreparedPrompt>& prompts);
+  std::optional<ApiError> submit(const std::vector<PreparedPrompt>& prompts,
+                                 const Compiled& compiled);
   AnswerStart start_of(const std::vector<PreparedPrompt>& prompts) const;
   asio::awaitable<void> stream();
   asio::awaitable<void> whole();
@@ -168,7 +169,17 @@ asio::awaitable<void> Generator::Run::run() {
     co_await refuse(prompts.error());
     co_return;
   }
-  const auto refused = submit(*prompts);
+  auto compiled = co_await generator_.compile(job_.request);
+  if (gone_) {
+    record_.finish = "abort";
+    record_.disconnect = "prompt";
+    co_return;
+  }
+  if (!compiled.ok()) {
+    co_await refuse(compiled.error());
+    co_return;
+  }
+  const auto refused = submit(*prompts, *compiled);
   if (refused) {
     co_await refuse(*refused);
     co_return;
@@ -194,16 +205,21 @@ AnswerStart Generator::Run::start_of(const std::vector<PreparedPrompt>& prompts)
   return start;
 }
 
-std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>& prompts) {
+std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>& prompts,
+                                               const Compiled& compiled) {
   static thread_local std::mt19937_64 seeds{std::random_device{}()};
   const uint64_t seed = seeds();
   const ConversationFacts facts = conversation_facts(job_.request);
   int choice = 0;
   for (const PreparedPrompt& prompt : prompts) {
+    std::shared_ptr<const runtime::TokenGrammar> grammar;
+    if (compiled)
+      grammar = token_grammar(*compiled, job_.request, generator_.model_, prompt.thinking_open);
     for (int64_t sample = 0; sample < job_.request.choices; ++sample, ++choice) {
       auto request = make_engine_request(job_.request, prompt, static_cast<uint32_t>(sample), seed,
                                          generator_.model_, generator_.options_.thinking);
       if (!request.ok()) return invalid_request(request.error());
+      request->grammar = grammar;
       answers_.emplace_back(job_.request, *generator_.model_.tokenizer, generator_.model_.stop_ids,
                             prompt.thinking_open);
       // An answer that is sent whole is taken as it comes, whatever its client does.
@@ -359,8 +375,14 @@ asio::awaitable<void> Generator::Run::whole() {
 }
 
 Generator::Generator(const ModelText& model, const ServerOptions& options, EngineHost& host,
-                     asio::thread_pool& workers, Metrics& metrics)
-    : model_(model), options_(options), host_(host), workers_(workers), metrics_(metrics) {}
+                     asio::thread_pool& workers, asio::thread_pool& compilers, Metrics& metrics)
+    : model_(model),
+      options_(options),
+      host_(host),
+      workers_(workers),
+      compilers_(compilers),
+      metrics_(metrics),
+      grammars_(model) {}
 
 asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
     const GenerationRequest& request) {
@@ -372,6 +394,20 @@ asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
   };
   co_await asio::co_spawn(workers_, work, asio::use_awaitable);
   co_return std::move(*prompts);
+}
+
+asio::awaitable<Answerable<Generator::Compiled>> Generator::compile(
+    const GenerationRequest& request) {
+  const auto output = structured_output(request);
+  if (!output) co_return Compiled();
+  std::optional<Result<chat::grammar::CompiledOutput>> compiled;
+  auto work = [&]() -> asio::awaitable<void> {
+    compiled.emplace(grammars_.compile(request, *output));
+    co_return;
+  };
+  co_await asio::co_spawn(compilers_, work, asio::use_awaitable);
+  if (!compiled->ok()) co_return invalid_request(compiled->error());
+  co_return Compiled(std::move(**compiled));
 }
 
 asio::awaitable<void> Generator::run(http::Exchange& exchange, Job job, RequestRecord& record) {

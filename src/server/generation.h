@@ -11,6 +11,7 @@
 
 #include "server/core/encoder.h"
 #include "server/core/engine_host.h"
+#include "server/core/output_grammar.h"
 #include "server/http/exchange.h"
 #include "server/metrics.h"
 #include "server/options.h"
@@ -32,7 +33,8 @@ class Generator {
  public:
   // All must outlive the generator.
   Generator(const ModelText& model, const ServerOptions& options, EngineHost& host,
-            boost::asio::thread_pool& workers, Metrics& metrics);
+            boost::asio::thread_pool& workers, boost::asio::thread_pool& compilers,
+            Metrics& metrics);
 
   boost::asio::awaitable<void> run(http::Exchange& exchange, Job job, RequestRecord& record);
 
@@ -47,13 +49,18 @@ class Generator {
 
  private:
   class Run;
+  // What the answer is kept to, compiled apart from the workers: a large schema must not hold up
+  // other requests' prompts. Nothing if the answer is free.
+  using Compiled = std::optional<chat::grammar::CompiledOutput>;
+  boost::asio::awaitable<Answerable<Compiled>> compile(const GenerationRequest& request);
   void name_once(const std::string& field);
 
   const ModelText& model_;
   const ServerOptions& options_;
   EngineHost& host_;
-  boost::asio::thread_pool& workers_;
+  boost::asio::thread_pool &workers_, &compilers_;
   Metrics& metrics_;
+  OutputGrammars grammars_;
   std::set<Run*> active_;
   std::set<std::string> named_fields_;
 };

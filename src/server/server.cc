@@ -69,9 +69,9 @@ Status run_server(const ServerOptions& options, const ModelText& model,
   }
   // Members are destroyed from the last: first the connections, then those they speak to. The
   // context is stopped by then, and the workers have finished.
-  asio::thread_pool workers(2);
+  asio::thread_pool workers(2), compilers(1);
   EngineHost host(std::move(engine), options.sequences + options.max_waiting);
-  Api api(model, options, host, workers);
+  Api api(model, options, host, workers, compilers);
   asio::io_context context(1);
   SLUICE_ASSIGN(const auto server, http::Server::listen(context, listen, api));
 
@@ -96,6 +96,7 @@ Status run_server(const ServerOptions& options, const ModelText& model,
   notify_manager("READY=1");
   context.run();
   workers.join();
+  compilers.join();
   // What the engine still holds of connections must go before the context does.
   host.stop();
   return {};

@@ -1,4 +1,4 @@
-"""Starts `sluice serve` over a scripted engine for the client tests."""
+"""Starts `sluice serve` over a scripted engine, or over the demo model, for the client tests."""
 
 import json
 import os
@@ -35,17 +35,20 @@ WEATHER = {
 
 
 class Server:
-    """A running server; use as a context manager."""
+    """A running server; use as a context manager. Without answers the demo model makes them."""
 
     def __init__(self, *flags, answers=ANSWERS, keep_errors=False):
         self.folder = tempfile.TemporaryDirectory()
-        script = Path(self.folder.name) / "script.json"
-        script.write_text(json.dumps({"answers": answers}))
         tests = HERE.parent
+        if answers is None:
+            model = [str(tests.parent / "models/sprout"), "--context", "2048"]
+        else:
+            script = Path(self.folder.name) / "script.json"
+            script.write_text(json.dumps({"answers": answers}))
+            model = [str(tests / "model/data/tiny"), "--engine", f"script:{script}",
+                     "--chat-template-file", str(tests / "server/data/chat_template.jinja")]
         self.log = Path(self.folder.name) / "requests.jsonl"
-        command = [PROGRAM, "serve", str(tests / "model/data/tiny"), "--engine", f"script:{script}",
-                   "--chat-template-file", str(tests / "server/data/chat_template.jinja"),
-                   "--port", "0", "--request-log", str(self.log), *flags]
+        command = [PROGRAM, "serve", *model, "--port", "0", "--request-log", str(self.log), *flags]
         if "--drain-grace" not in flags:
             command += ["--drain-grace", "0"]
         self.error_log = Path(self.folder.name) / "errors.txt"
