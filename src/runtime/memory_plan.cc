@@ -33,7 +33,6 @@ uint64_t CacheShape::least_bytes(const model::TextConfig& config, size_t page_by
 
 CacheShape CacheShape::of(uint64_t bytes, const model::TextConfig& config, size_t page_bytes,
                           bool with_mtp) {
-  constexpr uint64_t kPagesPerState = 16;
   // Looking for the least valuable one goes through all of them.
   constexpr uint64_t kMostStates = 4096;
   const uint64_t state = StateStore::bytes(config, with_mtp);

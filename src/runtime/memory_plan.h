@@ -29,6 +29,7 @@ struct EngineShape {
 // sequences (which hold prompts too while no sequence needs them). One state for every 16 pages: a
 // state costs as much as 20 to 35 pages, and without a state pages are of no use.
 struct CacheShape {
+  static constexpr uint64_t kPagesPerState = 16;
   int64_t checkpoints = 0, pages = 0;  // none: too few bytes for one state and one page, or off
   // Bytes of the least cache that is one.
   static uint64_t least_bytes(const model::TextConfig& config, size_t page_bytes, bool with_mtp);

@@ -37,7 +37,7 @@ class Generator {
 
   // Prompts only, on a worker: count_tokens, tokenize, apply-template.
   boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
-      const GenerationRequest& request);
+      const GenerationRequest& request, Replay replay = {});
 
   void abort_all(const ApiError& why);  // ends what runs with an error in the protocol's words
   size_t active() const { return active_.size(); }
@@ -50,6 +50,7 @@ class Generator {
   const ServerOptions& options_;
   EngineHost& host_;
   boost::asio::thread_pool& workers_;
+  chat::TurnMemory turns_;
   std::set<Run*> active_;
   std::set<std::string> named_fields_;
 };

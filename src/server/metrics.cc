@@ -56,6 +56,8 @@ struct Metrics::Families {
   std::map<std::string, prometheus::Gauge*> gauges;
   std::map<std::string, prometheus::Histogram*> histograms;
   prometheus::Family<prometheus::Counter>* finished = nullptr;
+  prometheus::Family<prometheus::Counter>* prompt_by_source = nullptr;
+  prometheus::Family<prometheus::Counter>* cached_by_source = nullptr;
   prometheus::Family<prometheus::Counter>* http_requests = nullptr;
   prometheus::Family<prometheus::Counter>* disconnects = nullptr;
 
@@ -75,7 +77,7 @@ struct Metrics::Families {
   }
 };
 
-Metrics::Metrics(const ModelText& model, int64_t sequences)
+Metrics::Metrics(const ModelText& model, int64_t sequences, bool prefix_cache)
     : families_(std::make_unique<Families>()) {
   Families& f = *families_;
   const std::string name = model.names.empty() ? "" : model.names.front();
@@ -94,7 +96,7 @@ Metrics::Metrics(const ModelText& model, int64_t sequences)
             {"hash_block_size", "64"},
             {"num_gpu_blocks", std::to_string(model.context / 64 * sequences)},
             {"num_cpu_blocks", "0"},
-            {"enable_prefix_caching", "False"},
+            {"enable_prefix_caching", prefix_cache ? "True" : "False"},
             {"cache_dtype", "auto"},
             {"gpu_memory_utilization", "0"},
             {"kv_cache_size_tokens", std::to_string(model.context * sequences)},
@@ -117,8 +119,15 @@ Metrics::Metrics(const ModelText& model, int64_t sequences)
            {"vllm:num_preemptions_total", "Requests that gave their place up for a while"},
            {"vllm:spec_decode_num_draft_tokens_total", "Tokens drafted"},
            {"vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted"},
+           {"sluice:prompt_tokens_cached_answers_total",
+            "Cached tokens that hang on an answer of this server"},
+           {"sluice:prompt_tokens_recomputed_total", "Tokens read although they had been known"},
            {"sluice:reasoning_tokens_total", "Tokens of thoughts"}})
     f.counter(counter, help);
+  f.prompt_by_source = &f.counter_family("vllm:prompt_tokens_by_source_total",
+                                         "Tokens of prompts by where they came from");
+  f.cached_by_source = &f.counter_family("vllm:prompt_tokens_cached_by_source_total",
+                                         "Cached tokens of prompts by where they were kept");
   f.finished = &f.counter_family("vllm:request_success_total", "Requests by how they ended");
   for (const char* reason : {"stop", "length", "abort", "error", "repetition"}) {
     Labels labels = f.labels;
@@ -163,6 +172,17 @@ void Metrics::count(const RequestRecord& record) {
   add("vllm:prompt_tokens_total", record.prompt_tokens);
   add("vllm:prompt_tokens_cached_total", record.cached_tokens);
   add("vllm:prefix_cache_hits_total", record.cached_tokens);
+  add("sluice:prompt_tokens_cached_answers_total", record.cached_answer_tokens);
+  add("sluice:prompt_tokens_recomputed_total", record.recomputed_tokens);
+  const auto add_by_source = [&](prometheus::Family<prometheus::Counter>& family,
+                                 const char* source, int64_t count) {
+    Labels by_source = f.labels;
+    by_source["source"] = source;
+    family.Add(by_source).Increment(static_cast<double>(count));
+  };
+  add_by_source(*f.prompt_by_source, "local_compute", record.prompt_tokens - record.cached_tokens);
+  add_by_source(*f.prompt_by_source, "local_cache_hit", record.cached_tokens);
+  add_by_source(*f.cached_by_source, "device", record.cached_tokens);
   add("vllm:prefix_cache_queries_total", record.prompt_tokens);
   add("vllm:generation_tokens_total", record.output_tokens);
   add("vllm:spec_decode_num_draft_tokens_total", record.drafted);

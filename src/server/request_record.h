@@ -14,6 +14,7 @@ struct RequestRecord {
   std::string finish;  // "stop", "length", "abort", "error"; empty: not a generation
   int64_t choices = 0, max_tokens = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, reasoning_tokens = 0;
+  int64_t cached_answer_tokens = 0, recomputed_tokens = 0;  // as in runtime::RequestReport
   int64_t drafted = 0, accepted = 0;
   double queue_ms = 0, prompt_ms = 0, first_token_ms = 0, decode_ms = 0, total_ms = 0;
   std::string disconnect;  // where the client left: "queued", "prompt", "decode"

@@ -20,7 +20,7 @@ using test::Answer;
 using test::GoldenModel;
 using Ids = std::vector<int32_t>;
 
-constexpr uint64_t kAmple = 64 << 20;
+constexpr uint64_t kAmple = 8 << 20;
 
 class PrefixCacheOn : public testing::TestWithParam<std::string> {
  protected:
@@ -98,13 +98,15 @@ void append(Ids& ids, const Ids& more) { ids.insert(ids.end(), more.begin(), mor
 
 TEST_P(PrefixCacheOn, RandomConversationsGiveTheBytesOfAColdStart) {
   for (const int depth : {0, 2}) {
-    for (const uint64_t bytes : {budget(40, 80, depth), budget(2, 1, depth)}) {
-      const auto cached = engine(bytes, depth), cold = engine(0, depth);
+    for (const bool ample : {true, false}) {
+      const auto cached = engine(ample ? budget(40, 80, depth) : budget(2, 1, depth), depth);
+      const auto cold = engine(0, depth);
       std::vector<Ids> texts = {{}};
       int64_t saved = 0;
-      for (int round = 0; round < 30; ++round) {
-        Ids prompt = texts[below(texts.size())];
-        prompt.resize(std::min<size_t>(prompt.size(), below(600)));
+      for (int round = 0; round < (ample ? 20 : 8); ++round) {
+        // With next to no room only the latest can be known.
+        Ids prompt = ample ? texts[below(texts.size())] : texts.back();
+        prompt.resize(std::min<size_t>(prompt.size(), ample ? below(600) : 500));
         append(prompt, random_ids(1 + below(130)));
         Request what = request(prompt, 1 + static_cast<int64_t>(below(8)));
         what.sampling.temperature = round % 3 == 0 ? 0.8 : 0;
@@ -121,7 +123,7 @@ TEST_P(PrefixCacheOn, RandomConversationsGiveTheBytesOfAColdStart) {
         append(prompt, answer.ids);
         texts.push_back(prompt);
       }
-      EXPECT_GT(saved, 500) << "depth " << depth << " bytes " << bytes;
+      EXPECT_GT(saved, ample ? 500 : 0) << "depth " << depth;
     }
   }
 }
@@ -278,27 +280,22 @@ TEST_P(PrefixCacheOn, RandomSchedulesAddUpAndChangeNoBit) {
       Request what;
       Answer answer;
       RequestId id = 0;
-      bool cancelled = false;
     };
     std::vector<std::unique_ptr<Job>> jobs;
-    for (int step = 0; step < 250; ++step) {
-      if (jobs.size() < 40 && below(4) == 0) {
+    for (int step = 0; step < 120; ++step) {
+      if (jobs.size() < 20 && below(4) == 0) {
         auto job = std::make_unique<Job>();
         Ids prompt = texts[below(texts.size())];
         prompt.resize(1 + below(prompt.size()));
         append(prompt, random_ids(below(200)));
-        job->what = request(prompt, 1 + static_cast<int64_t>(below(100)));
+        job->what = request(prompt, 1 + static_cast<int64_t>(below(40)));
         job->what.reuse_answers = below(2) == 0;
         if (below(3) == 0) job->what.cache_space = "another";
         job->id = *cached->submit(job->what, job->answer);
         texts.push_back(prompt);
         jobs.push_back(std::move(job));
       }
-      if (!jobs.empty() && below(10) == 0) {
-        Job& job = *jobs[below(jobs.size())];
-        job.cancelled = !job.answer.finished;
-        if (job.cancelled) cached->cancel(job.id);
-      }
+      if (!jobs.empty() && below(10) == 0) cached->cancel(jobs[below(jobs.size())]->id);
       cached->step();
       ASSERT_TRUE(cached->intact()) << "step " << step;
     }
@@ -309,7 +306,7 @@ TEST_P(PrefixCacheOn, RandomSchedulesAddUpAndChangeNoBit) {
       // Behind an answer the bits are that conversation's own.
       if (job->answer.report.cached_answer_tokens > 0) continue;
       Answer expected = run_one(*cold, job->what);
-      if (job->cancelled) {
+      if (job->answer.report.finish == FinishReason::kCancelled) {
         ASSERT_LE(job->answer.ids.size(), expected.ids.size());
         expected.ids.resize(job->answer.ids.size());
         expected.drafts = job->answer.drafts;

@@ -19,6 +19,13 @@ Tokens first_tokens(const Sequence& sequence, int64_t count) {
   return Tokens(sequence.tokens).first(static_cast<size_t>(count));
 }
 
+// What the prompt has behind a position.
+Tokens prompt_behind(const Sequence& sequence, int64_t position) {
+  const Tokens behind = first_tokens(sequence, std::max(position, sequence.prompt_length))
+                            .subspan(static_cast<size_t>(position));
+  return behind.first(std::min(behind.size(), kFollowing));
+}
+
 }  // namespace
 
 PrefixCache::PrefixCache(const EngineShape& shape, const CacheShape& size, CacheBytes bytes)
@@ -110,22 +117,24 @@ void PrefixCache::hang_page(Sequence& sequence, bool answered) {
 
 // Behind the pages that hang in the tree; `partial`: the page with the rest, if there is one.
 void PrefixCache::save(Sequence& sequence, int64_t position, int32_t partial) {
-  const Tokens behind =
-      first_tokens(sequence, std::max(position, sequence.prompt_length))
-          .subspan(static_cast<size_t>(position));
   const auto tail = static_cast<size_t>(position % ops::kGrid);
   const int32_t checkpoint =
       tree_.add_checkpoint({.space = sequence.request.cache_space,
                             .path = held(sequence),
                             .tail = first_tokens(sequence, position).last(tail),
                             .partial = partial,
-                            .following = behind.first(std::min(behind.size(), kFollowing))});
+                            .following = prompt_behind(sequence, position)});
   if (checkpoint >= 0) states_->save(*recurrent_, sequence.slot, checkpoint);
 }
 
 void PrefixCache::end(Sequence& sequence) {
   if (sequence.slot < 0) return;  // never begun
-  if (on()) keep_end(sequence);
+  if (on()) {
+    if (!sequence.reading_prompt())
+      tree_.note_following(held(sequence),
+                           prompt_behind(sequence, sequence.held_pages * ops::kGrid));
+    keep_end(sequence);
+  }
   for (size_t i = static_cast<size_t>(sequence.held_pages); i < sequence.pages.size(); ++i)
     pool_.give_back(sequence.pages[i]);
   tree_.release(held(sequence));

@@ -165,14 +165,10 @@ int32_t PrefixTree::add_checkpoint(const NewCheckpoint& wanted) {
   const int32_t owner = end_of(wanted.path);
   SLUICE_CHECK(wanted.tail.size() < ops::kGrid && wanted.tail.empty() == (wanted.partial < 0),
                "a tail of {} tokens in page {}", wanted.tail.size(), wanted.partial);
-  if (wanted.tail.empty()) {
-    for (int32_t i = node(owner).first_checkpoint; i >= 0; i = at(i).next) {
-      if (!at(i).tail.empty()) continue;
-      Checkpoint& same = checkpoints_[static_cast<size_t>(i)];
-      same.last_use = clock_;
-      same.following.assign(wanted.following.begin(), wanted.following.end());
-      return -1;
-    }
+  if (const int32_t same = wanted.tail.empty() ? grid_checkpoint(owner) : -1; same >= 0) {
+    checkpoints_[static_cast<size_t>(same)].last_use = clock_;
+    note_following(wanted.path, wanted.following);
+    return -1;
   }
   if (free_checkpoints_.empty()) {
     const int32_t victim = Eviction(*this).least_valuable();
@@ -193,6 +189,19 @@ int32_t PrefixTree::add_checkpoint(const NewCheckpoint& wanted) {
   if (c.partial >= 0) ++held_pages_;
   node(owner).first_checkpoint = index;
   return index;
+}
+
+int32_t PrefixTree::grid_checkpoint(int32_t index) const {
+  int32_t i = node(index).first_checkpoint;
+  while (i >= 0 && !at(i).tail.empty()) i = at(i).next;
+  return i;
+}
+
+void PrefixTree::note_following(std::span<const int32_t> path, Tokens following) {
+  const int32_t checkpoint = grid_checkpoint(end_of(path));
+  if (checkpoint < 0) return;
+  checkpoints_[static_cast<size_t>(checkpoint)].following.assign(following.begin(),
+                                                                 following.end());
 }
 
 void PrefixTree::forget(int32_t checkpoint) {

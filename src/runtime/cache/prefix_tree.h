@@ -79,6 +79,8 @@ class PrefixTree {
   // free. -1 when one stands there already (which is then as good as new).
   int32_t add_checkpoint(const NewCheckpoint& checkpoint);
   void forget(int32_t checkpoint);
+  // What stands behind a path now, for the checkpoint at its end, if there is one.
+  void note_following(std::span<const int32_t> path, Tokens following);
 
   // A free page, if need be by losing checkpoints with what only they need, but never `spared`.
   // Nothing when all pages are in use.
@@ -127,6 +129,7 @@ class PrefixTree {
   void look_at_checkpoints(int32_t index, std::string_view space, Tokens tokens, bool with_answers,
                            Match& best) const;
   void fill_in(Match& match) const;
+  int32_t grid_checkpoint(int32_t index) const;  // the one without a tail; -1: none
   void prune(int32_t index);
 
   PagePool& pages_;
