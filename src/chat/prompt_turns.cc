@@ -29,8 +29,7 @@ std::vector<Turn> assistant_turns(TokenSpan prompt, const TurnMarkers& markers) 
       return id == *markers.start || id == *markers.end;
     });
     const bool closed = stop != prompt.end() && *stop == *markers.end;
-    turns.push_back(
-        {at, static_cast<size_t>(stop - prompt.begin()) + (closed ? 1 : 0), closed});
+    turns.push_back({at, static_cast<size_t>(stop - prompt.begin()) + (closed ? 1 : 0), closed});
     at = turns.back().end - 1;
   }
   return turns;

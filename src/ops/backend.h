@@ -331,8 +331,8 @@ class Backend {
   // what the next step would do first.
   virtual void flush_slot(RecurrentState& state, int64_t slot, int64_t commit) = 0;
   // Copies a slot's committed state to a slot of the same or another state of the same model (their
-  // slots and pending rows may differ). Nothing may be pending in `from_slot`; nothing is pending in
-  // `to_slot` afterwards.
+  // slots and pending rows may differ). Nothing may be pending in `from_slot`; nothing is pending
+  // in `to_slot` afterwards.
   virtual void copy_slot(const RecurrentState& from, int64_t from_slot, RecurrentState& to,
                          int64_t to_slot) = 0;
   virtual RecurrentImage export_slot(const RecurrentState& state, int64_t slot) = 0;

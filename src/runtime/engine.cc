@@ -50,10 +50,7 @@ std::string_view finish_reason_name(FinishReason reason) {
 class Engine::Loop {
  public:
   Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s)
-      : model(m),
-        tokenizer(t),
-        shape(s),
-        markers(find_markers(t)) {
+      : model(m), tokenizer(t), shape(s), markers(find_markers(t)) {
     for (int64_t slot = s.sequences - 1; slot >= 0; --slot)
       free_slots.push_back(static_cast<int32_t>(slot));
   }
@@ -98,9 +95,8 @@ class Engine::Loop {
 Status Engine::Loop::take_memory() {
   ops::Backend& backend = model.backend();
   const bool drafts = shape.draft_depth > 0 && model.mtp() != nullptr;
-  const CacheShape extra =
-      CacheShape::of(shape.prefix_cache, model.config(),
-                     model.kv_spec(1, shape.kv).bytes_per_page(), drafts);
+  const CacheShape extra = CacheShape::of(shape.prefix_cache, model.config(),
+                                          model.kv_spec(1, shape.kv).bytes_per_page(), drafts);
   const int64_t pages = shape.pages_per_sequence() * shape.sequences + extra.pages;
   SLUICE_ASSIGN(cache, backend.create_kv_cache(model.kv_spec(pages, shape.kv)));
   SLUICE_ASSIGN(recurrent, backend.create_recurrent_state(
@@ -110,8 +106,7 @@ Status Engine::Loop::take_memory() {
   if (drafts) {
     SLUICE_ASSIGN(drafter, MtpDrafter::create(model, shape.max_rows()));
   }
-  SLUICE_ASSIGN(prefixes,
-                PrefixCache::create(model, shape, extra, *cache, *recurrent, drafts));
+  SLUICE_ASSIGN(prefixes, PrefixCache::create(model, shape, extra, *cache, *recurrent, drafts));
   return {};
 }
 
@@ -454,7 +449,14 @@ void Engine::cancel(RequestId id) {
   loop_->cancelled.insert(id);
 }
 
-bool Engine::step() { return loop_->step(); }
+bool Engine::step() {
+  if (loop_->step()) return true;
+#ifndef NDEBUG
+  SLUICE_CHECK(intact(), "{} sequences, {} free slots", loop_->running.size(),
+               loop_->free_slots.size());
+#endif
+  return false;
+}
 
 void Engine::run_until_idle() {
   while (step()) {

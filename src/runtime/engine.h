@@ -67,7 +67,7 @@ struct RequestReport {
   int64_t prompt_tokens = 0, output_tokens = 0, thought_tokens = 0;
   int64_t cached_tokens = 0;         // of the prompt's, those that were not read
   int64_t cached_answer_tokens = 0;  // of these, those that an answer left or that lay behind one
-  int64_t recomputed_tokens = 0;     // read although an earlier request had them, as far as is known
+  int64_t recomputed_tokens = 0;  // read although an earlier request had them, as far as is known
   double queue_ms = 0, prompt_ms = 0, first_token_ms = 0,
          decode_ms = 0;  // first_token from submission
   DraftCounts draft;

@@ -75,13 +75,13 @@ MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backen
     const auto footprint = [&](int64_t count) {
       return PageBlock::footprint(page_bytes * static_cast<size_t>(count));
     };
-    plan.prefix_cache =
-        PageBlock::footprint(states * StateStore::bytes(config, false)) +
-        footprint(pages + cache.pages) - footprint(pages) +
-        PrefixTree::memory(pages + cache.pages, cache.checkpoints);
+    plan.prefix_cache = PageBlock::footprint(states * StateStore::bytes(config, false)) +
+                        footprint(pages + cache.pages) - footprint(pages) +
+                        PrefixTree::memory(pages + cache.pages, cache.checkpoints);
     if (with_mtp) {
-      plan.prefix_cache += static_cast<uint64_t>((shape.sequences + cache.checkpoints) *
-                                                 config.hidden) * sizeof(float);
+      plan.prefix_cache +=
+          static_cast<uint64_t>((shape.sequences + cache.checkpoints) * config.hidden) *
+          sizeof(float);
     }
   }
   plan.available = available_memory();

@@ -42,12 +42,12 @@ TEST(PromptTurns, BordersStandBehindMessagesAndResults) {
       "<tool_response>\n2\n</tool_response><|im_end|>\n";
   const Ids prompt = encode(kUser + results + kOpen);
   const auto at = [](const std::string& text) { return static_cast<int64_t>(length(text)); };
-  EXPECT_EQ(message_borders(prompt, markers()),
-            (std::vector<int64_t>{
-                at("<|im_start|>user\nhello<|im_end|>"),
-                at(kUser + "<|im_start|>user\n<tool_response>\n1\n</tool_response>"),
-                at(kUser + results.substr(0, results.rfind("<|im_end|>"))),
-                at(kUser + results.substr(0, results.size() - 1))}));
+  EXPECT_EQ(
+      message_borders(prompt, markers()),
+      (std::vector<int64_t>{at("<|im_start|>user\nhello<|im_end|>"),
+                            at(kUser + "<|im_start|>user\n<tool_response>\n1\n</tool_response>"),
+                            at(kUser + results.substr(0, results.rfind("<|im_end|>"))),
+                            at(kUser + results.substr(0, results.size() - 1))}));
   EXPECT_TRUE(message_borders(encode("no turn at all"), markers()).empty());
 }
 

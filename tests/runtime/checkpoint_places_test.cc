@@ -12,7 +12,8 @@ using Places = std::vector<int64_t>;
 TEST(CheckpointPlaces, LastBorderAndEnd) {
   const Places borders = {200, 500};
   EXPECT_EQ(checkpoint_places({.begin = 0, .length = 510, .borders = borders}, 2),
-            (Places{192, 448})) << "border and end share a place";
+            (Places{192, 448}))
+      << "border and end share a place";
   EXPECT_EQ(checkpoint_places({.begin = 0, .length = 515, .borders = borders}, 2),
             (Places{448, 512}));
   EXPECT_EQ(checkpoint_places({.begin = 0, .length = 515, .borders = borders}, 3),
@@ -34,6 +35,13 @@ TEST(CheckpointPlaces, TheLadderDoublesAndPrefersBorders) {
   const Places borders = {5000};
   EXPECT_EQ(checkpoint_places({.begin = 0, .length = 10000, .borders = borders}, 100),
             (Places{1792, 4992, 7936, 8960, 9984}));
+}
+
+TEST(CheckpointPlaces, OtherBordersOnlyWhereStepsStayLong) {
+  const Places borders = {100, 700, 900, 1500};
+  EXPECT_EQ(checkpoint_places({.begin = 0, .length = 1510, .borders = borders}, 100),
+            (Places{64, 896, 1472}))
+      << "700 is too near to 896";
 }
 
 TEST(CheckpointPlaces, AlwaysOnTheGridAheadAndFew) {

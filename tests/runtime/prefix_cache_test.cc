@@ -114,8 +114,8 @@ TEST_P(PrefixCacheOn, RandomConversationsGiveTheBytesOfAColdStart) {
           what.borders.push_back(static_cast<int64_t>(at));
         const Answer answer = run_one(*cached, what);
         expect_same(answer, run_one(*cold, what),
-                    "depth " + std::to_string(depth) + " round " + std::to_string(round) +
-                        " of " + std::to_string(prompt.size()) + " tokens, cached " +
+                    "depth " + std::to_string(depth) + " round " + std::to_string(round) + " of " +
+                        std::to_string(prompt.size()) + " tokens, cached " +
                         std::to_string(answer.report.cached_tokens));
         EXPECT_EQ(answer.report.cached_tokens % 64, 0);
         EXPECT_EQ(answer.report.cached_answer_tokens, 0);
@@ -331,6 +331,25 @@ TEST_P(PrefixCacheOn, SpacesAndPromptLogprobsSeeNothing) {
   wrong.borders = {301};
   Answer answer;
   EXPECT_EQ(cached->submit(wrong, answer).error().what, "borders");
+}
+
+TEST_P(PrefixCacheOn, ABudgetBuysWhatFitsAndNoMore) {
+  const auto& config = model().model->config();
+  const size_t page = model().model->kv_spec(1, ops::KvFormat::kF32).bytes_per_page();
+  for (const bool with_mtp : {false, true}) {
+    const uint64_t least = CacheShape::least_bytes(config, page, with_mtp), state = least - page;
+    EXPECT_EQ(CacheShape::of(least - 1, config, page, with_mtp).checkpoints, 0);
+    EXPECT_EQ(CacheShape::of(least - 1, config, page, with_mtp).pages, 0);
+    for (uint64_t bytes = least; bytes < 100 * least; bytes += least / 3) {
+      const CacheShape shape = CacheShape::of(bytes, config, page, with_mtp);
+      EXPECT_GE(shape.checkpoints, 1);
+      EXPECT_GE(shape.pages, 1);
+      const uint64_t used = static_cast<uint64_t>(shape.checkpoints) * state +
+                            static_cast<uint64_t>(shape.pages) * page;
+      EXPECT_LE(used, bytes);
+      EXPECT_GT(used + page, bytes);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, PrefixCacheOn, testing::ValuesIn(backend::built_backends()),

@@ -29,8 +29,8 @@ struct Path {
     for (size_t begin = pages.size() * kPage; begin + kPage <= tokens.size(); begin += kPage) {
       const auto page = tree->take_page();
       ASSERT_TRUE(page.has_value());
-      pages.push_back(tree->add_page("", pages, Tokens(tokens).subspan(begin, kPage), *page,
-                                    answered));
+      pages.push_back(
+          tree->add_page("", pages, Tokens(tokens).subspan(begin, kPage), *page, answered));
     }
   }
   int32_t save(Tokens tail = {}, Tokens following = {}) {
@@ -252,8 +252,8 @@ TEST(PrefixTree, RandomStepsAgainstAMap) {
         const auto page = tree.take_page();
         if (page) {
           const bool answered = below(5) == 0;
-          path.pages.push_back(tree.add_page("", path.pages, Tokens(tokens).subspan(hung, kPage),
-                                             *page, answered));
+          path.pages.push_back(
+              tree.add_page("", path.pages, Tokens(tokens).subspan(hung, kPage), *page, answered));
         }
         if (page && below(2) == 0) {
           const int32_t at = path.save();
@@ -267,7 +267,8 @@ TEST(PrefixTree, RandomStepsAgainstAMap) {
         if (partial) {
           const int32_t at = tree.add_checkpoint(
               {"", path.pages, Tokens(tokens).subspan(hung, tail), *partial, {}});
-          saved[at] = {{tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(hung + tail)}, true};
+          saved[at] = {{tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(hung + tail)},
+                       true};
         }
         path.release();
         running.erase(running.begin() + static_cast<ptrdiff_t>(i));

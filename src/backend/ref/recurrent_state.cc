@@ -54,9 +54,9 @@ void SlotStates::reset(int64_t slot) {
 }
 
 void SlotStates::copy_committed(const SlotStates& from, int64_t from_slot, int64_t slot) {
-  SLUICE_CHECK(from.spec().state_bytes() == spec().state_bytes() &&
-                   from.spec().layers == spec().layers,
-               "states of {} and {} bytes", from.spec().state_bytes(), spec().state_bytes());
+  SLUICE_CHECK(
+      from.spec().state_bytes() == spec().state_bytes() && from.spec().layers == spec().layers,
+      "states of {} and {} bytes", from.spec().state_bytes(), spec().state_bytes());
   for (int64_t layer = 0; layer < spec().layers; ++layer) {
     const size_t source = from.place(from_slot, layer);
     ConvState& c = conv(slot, layer);

@@ -109,10 +109,10 @@ std::string rate(int64_t tokens, double ms) {
 
 // "12 + 130 tokens, 210.4 and 31.2 a second, first after 0.06 s, drafts 0.84 0.61"
 std::string closing_line(const runtime::RequestReport& report) {
-  std::string line =
-      fmt::format("{} + {} tokens, {} and {} a second, first after {:.2f} s", report.prompt_tokens,
-                  report.output_tokens, rate(report.prompt_tokens - report.cached_tokens, report.prompt_ms),
-                  rate(report.output_tokens - 1, report.decode_ms), report.first_token_ms / 1000);
+  std::string line = fmt::format(
+      "{} + {} tokens, {} and {} a second, first after {:.2f} s", report.prompt_tokens,
+      report.output_tokens, rate(report.prompt_tokens - report.cached_tokens, report.prompt_ms),
+      rate(report.output_tokens - 1, report.decode_ms), report.first_token_ms / 1000);
   if (report.cached_tokens > 0) line += fmt::format(", {} not read again", report.cached_tokens);
   bool first = true;
   for (size_t i = 0; i < report.draft.proposed.size(); ++i) {
@@ -279,8 +279,7 @@ class Run : public Command {
     SLUICE_ASSIGN(runtime::Request job, options_.request(loaded_->files, loaded_->binding.config));
     if (loaded_->files.chat_template) {
       SLUICE_ASSIGN(job.prompt, encode_messages(request, loaded_->files));
-      job.prompt =
-          chat::replay_turns(std::move(job.prompt), messages, false, {}, turns_, markers);
+      job.prompt = chat::replay_turns(std::move(job.prompt), messages, false, {}, turns_, markers);
       job.borders = chat::message_borders(job.prompt, markers);
     } else {
       SLUICE_ASSIGN(job.prompt, encode_text(text, loaded_->files));

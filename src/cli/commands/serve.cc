@@ -221,8 +221,7 @@ class Serve : public Command {
   ModelOptions model_;
   server::ServerOptions options_;
   std::vector<std::string> aliases_;
-  std::string key_file_, engine_, template_file_, reasoning_field_ = "both",
-              reuse_answers_ = "on";
+  std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on";
   int64_t sequences_ = 4;
   double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10;
 };

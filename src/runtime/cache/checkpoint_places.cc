@@ -1,14 +1,16 @@
 #include "runtime/cache/checkpoint_places.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "ops/batch.h"
 
 namespace sluice::runtime {
 namespace {
 
-// Shorter rungs would cut steps short that read the weights once for 512 rows.
-constexpr int64_t kShortestRung = 1024;
+// A step reads all weights once, for so many rows: places nearer to each other make short steps.
+constexpr int64_t kStepRows = 512;
+constexpr int64_t kShortestRung = 2 * kStepRows;
 
 int64_t grid_below(int64_t position) { return position / ops::kGrid * ops::kGrid; }
 
@@ -36,7 +38,13 @@ std::vector<int64_t> checkpoint_places(const PromptOutline& prompt, int64_t most
     const int64_t at = prompt.length - rung, border = border_below(prompt.borders, at);
     add(border > 0 && border >= at - rung / 2 ? border : at);
   }
-  for (size_t i = prompt.borders.size(); i-- > 0;) add(prompt.borders[i]);
+  for (size_t i = prompt.borders.size(); i-- > 0;) {
+    const int64_t border = prompt.borders[i];
+    const bool lonely = std::none_of(places.begin(), places.end(), [&](int64_t place) {
+      return std::abs(place - border) < kStepRows;
+    });
+    if (lonely) add(border);
+  }
   std::sort(places.begin(), places.end());
   return places;
 }

@@ -23,7 +23,7 @@ struct PromptOutline {
 //   4. a ladder of distances 1024, 2048, 4096, ... back from the end, each on the border below it
 //      if that is no further than half the distance: whoever parts from the prompt d tokens before
 //      its end then reads about 2 d anew, not everything,
-//   5. the other borders, the latest first.
+//   5. the other borders that are 512 tokens and more from any place, the latest first.
 std::vector<int64_t> checkpoint_places(const PromptOutline& prompt, int64_t most);
 
 }  // namespace sluice::runtime

@@ -33,12 +33,9 @@ PrefixCache::PrefixCache(const EngineShape& shape, const CacheShape& size, Cache
       pool_(shape.pages_per_sequence() * shape.sequences + size.pages),
       tree_(pool_, size.checkpoints, bytes) {}
 
-Result<std::unique_ptr<PrefixCache>> PrefixCache::create(const model::TextModel& model,
-                                                         const EngineShape& shape,
-                                                         const CacheShape& size,
-                                                         ops::KvCache& cache,
-                                                         ops::RecurrentState& recurrent,
-                                                         bool with_draft_head) {
+Result<std::unique_ptr<PrefixCache>> PrefixCache::create(
+    const model::TextModel& model, const EngineShape& shape, const CacheShape& size,
+    ops::KvCache& cache, ops::RecurrentState& recurrent, bool with_draft_head) {
   const CacheBytes bytes{cache.spec().bytes_per_page(),
                          StateStore::bytes(model.config(), with_draft_head)};
   std::unique_ptr<PrefixCache> made(new PrefixCache(shape, size, bytes));
@@ -48,8 +45,8 @@ Result<std::unique_ptr<PrefixCache>> PrefixCache::create(const model::TextModel&
   made->cache_ = &cache;
   made->recurrent_ = &recurrent;
   if (made->on()) {
-    SLUICE_ASSIGN(made->states_, StateStore::create(model, shape.sequences, size.checkpoints,
-                                                    with_draft_head));
+    SLUICE_ASSIGN(made->states_,
+                  StateStore::create(model, shape.sequences, size.checkpoints, with_draft_head));
   }
   return made;
 }
@@ -69,12 +66,12 @@ ops::View PrefixCache::begin(Sequence& sequence) {
   sequence.report.cached_answer_tokens = match.answered;
   sequence.report.recomputed_tokens = match.known - match.position;
   if (on()) {
-    sequence.places = checkpoint_places(
-        {.begin = match.position,
-         .length = sequence.prompt_length,
-         .borders = request.borders,
-         .branch = sequence.behind_answer ? 0 : match.shared_pages * ops::kGrid},
-        std::max(kFewestPlaces, size_.checkpoints / kShareOfOnePrompt));
+    sequence.places =
+        checkpoint_places({.begin = match.position,
+                           .length = sequence.prompt_length,
+                           .borders = request.borders,
+                           .branch = sequence.behind_answer ? 0 : match.shared_pages * ops::kGrid},
+                          std::max(kFewestPlaces, size_.checkpoints / kShareOfOnePrompt));
   }
   // All pages that it can ever need, now: a running sequence is never preempted. The pool has them
   // for as many sequences as can run, and one more for the page that is copied below; what the tree
@@ -177,15 +174,14 @@ std::optional<RequestId> PrefixCache::reader_of_same(
   for (const auto& reader : running) {
     if (!reader->reading_prompt() || reader->finished || reader->behind_answer) continue;
     if (reader->places.empty() || reader->request.cache_space != request.cache_space) continue;
-    const auto parts =
-        std::mismatch(request.prompt.begin(), request.prompt.end(), reader->request.prompt.begin(),
-                      reader->request.prompt.end());
+    const auto parts = std::mismatch(request.prompt.begin(), request.prompt.end(),
+                                     reader->request.prompt.begin(), reader->request.prompt.end());
     const int64_t common = std::min<int64_t>(parts.first - request.prompt.begin(),
                                              static_cast<int64_t>(request.prompt.size()) - 1);
-    const auto beyond =
-        std::upper_bound(reader->places.begin(), reader->places.end(), common);
+    const auto beyond = std::upper_bound(reader->places.begin(), reader->places.end(), common);
     if (beyond == reader->places.begin()) continue;
-    if (!known) known = tree_.find(request.cache_space, request.prompt, request.reuse_answers).position;
+    if (!known)
+      known = tree_.find(request.cache_space, request.prompt, request.reuse_answers).position;
     if (*(beyond - 1) > *known) return reader->id;
   }
   return std::nullopt;

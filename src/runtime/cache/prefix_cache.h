@@ -47,8 +47,8 @@ class PrefixCache {
 
   // A running sequence that is reading what `waiting` begins with too, and further than the tree
   // knows: waiting for it is cheaper than reading the same beside it.
-  std::optional<RequestId> reader_of_same(
-      const Sequence& waiting, std::span<const std::unique_ptr<Sequence>> running) const;
+  std::optional<RequestId> reader_of_same(const Sequence& waiting,
+                                          std::span<const std::unique_ptr<Sequence>> running) const;
 
   // Pages, checkpoints and references add up with what the running sequences hold.
   bool intact(std::span<const std::unique_ptr<Sequence>> running) const;

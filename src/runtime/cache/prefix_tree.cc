@@ -54,8 +54,8 @@ void PrefixTree::look_at_checkpoints(int32_t index, std::string_view space, Toke
     const auto tail = static_cast<int64_t>(c.tail.size());
     const int64_t agree = common_length(c.tail, rest);
     if (agree < tail) continue;
-    best.known = std::max(
-        best.known, place + common_length(c.following, rest.subspan(c.tail.size())));
+    best.known =
+        std::max(best.known, place + common_length(c.following, rest.subspan(c.tail.size())));
     const bool better =
         best.checkpoint < 0 || place > best.position ||
         (place == best.position && (is_answered(at(best.checkpoint)) && !is_answered(c)));
@@ -100,8 +100,7 @@ void PrefixTree::fill_in(Match& match) const {
 
 void PrefixTree::hold(const Match& match) {
   ++clock_;
-  if (match.checkpoint >= 0)
-    checkpoints_[static_cast<size_t>(match.checkpoint)].last_use = clock_;
+  if (match.checkpoint >= 0) checkpoints_[static_cast<size_t>(match.checkpoint)].last_use = clock_;
   for (const int32_t page : match.pages) ++node(page).users;
 }
 

@@ -62,8 +62,8 @@ class PrefixTree {
   void release(std::span<const int32_t> path);
 
   // Hangs a page behind a path that the caller holds; the caller holds the result too. A read page
-  // whose tokens stand there already is given back to the pool, and the result is the tree's. A page
-  // behind answered ones is answered whatever is said.
+  // whose tokens stand there already is given back to the pool, and the result is the tree's. A
+  // page behind answered ones is answered whatever is said.
   int32_t add_page(std::string_view space, std::span<const int32_t> path, Tokens tokens,
                    int32_t page, bool answered);
   bool answered(std::span<const int32_t> path) const;
@@ -72,8 +72,8 @@ class PrefixTree {
     std::string_view space;
     std::span<const int32_t> path;  // held by the caller
     Tokens tail;                    // up to 63 tokens behind it; if there are any, it is answered
-    int32_t partial = -1;           // a page of the pool with the tail's rows; the tree's from now on
-    Tokens following;               // what stood behind it, to tell later what was read twice
+    int32_t partial = -1;  // a page of the pool with the tail's rows; the tree's from now on
+    Tokens following;      // what stood behind it, to tell later what was read twice
   };
   // The number under which to save the state; loses the least valuable checkpoint when none is
   // free. -1 when one stands there already (which is then as good as new).

@@ -15,7 +15,8 @@ namespace sluice::runtime {
 
 class StateStore {
  public:
-  // `slots`: of the running sequences, whose last hidden vectors are kept here too, if `with_hidden`.
+  // `slots`: of the running sequences, whose last hidden vectors are kept here too, if
+  // `with_hidden`.
   static Result<std::unique_ptr<StateStore>> create(const model::TextModel& model, int64_t slots,
                                                     int64_t checkpoints, bool with_hidden);
   // Bytes of one checkpoint.

@@ -22,7 +22,7 @@ struct SamplingParameters {
   double min_p = 0.0;        // [0, 1]
   double presence_penalty = 0.0, frequency_penalty = 0.0;  // [-2, 2], output only
   double repetition_penalty = 1.0;                         // > 0, prompt and output
-  std::vector<std::pair<TokenId, float>> logit_bias = {};       // clamped to +-100
+  std::vector<std::pair<TokenId, float>> logit_bias = {};  // clamped to +-100
   uint64_t seed = 0;
   uint32_t choice = 0;
   int64_t min_tokens = 0;  // stop ids are masked before

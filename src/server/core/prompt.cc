@@ -73,9 +73,9 @@ Answerable<PreparedPrompt> prepare_conversation(const GenerationRequest& request
   const auto markers = chat::TurnMarkers::of(*model.tokenizer);
   prompt.ids = std::move(*ids);
   if (replay.memory != nullptr) {
-    prompt.ids =
-        chat::replay_turns(std::move(prompt.ids), input.messages,
-                           normalised->continue_final_message, replay.scope, *replay.memory, markers);
+    prompt.ids = chat::replay_turns(std::move(prompt.ids), input.messages,
+                                    normalised->continue_final_message, replay.scope,
+                                    *replay.memory, markers);
   }
   prompt.borders = chat::message_borders(prompt.ids, markers);
   if (!normalised->continue_final_message) prompt.turn_head = chat::open_turn(prompt.ids, markers);

@@ -14,8 +14,9 @@ namespace sluice::server {
 
 struct PreparedPrompt {
   std::vector<TokenId> ids;
-  std::vector<int64_t> borders;        // ends of messages and tool results
-  std::vector<TokenId> turn_head = {};  // what the answer's turn begins with; empty: not a turn of its own
+  std::vector<int64_t> borders;  // ends of messages and tool results
+  std::vector<TokenId> turn_head =
+      {};            // what the answer's turn begins with; empty: not a turn of its own
   std::string text;  // what was rendered; empty for a prompt of ids
   bool thinking_open = false;
 };
