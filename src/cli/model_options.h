@@ -27,9 +27,10 @@ struct ModelOptions {
 
   Result<backend::BackendOptions> backend_options() const;
   Result<ops::KvFormat> kv_format(const ops::Backend& backend) const;
-  // 0 to 8; "auto" is one draft: on CPUs without AMX each verified row costs, and one draft is the
-  // safe gain (spec/cpu-kernels-avx2.md 0.7).
+  // The most drafts of a step, 0 to 8. "auto" takes up to 3, as many as pay: more rarely do, and
+  // memory is taken for the most.
   Result<int> drafts() const;
+  bool adaptive_drafts() const { return draft_depth == "auto"; }
 };
 
 const char* activation_mode_name(ops::ActivationMode mode);

@@ -215,6 +215,7 @@ Status finish_loading(const Console& console, const ModelOptions& options, Loade
                       runtime::EngineShape shape) {
   SLUICE_ASSIGN(shape.kv, options.kv_format(*loaded.backend));
   SLUICE_ASSIGN(shape.draft_depth, options.drafts());
+  shape.adaptive_depth = options.adaptive_drafts();
   if (!loaded.binding.mtp_usable) shape.draft_depth = 0;
   if (shape.context > loaded.binding.config.context) {
     return usage_error("--context", fmt::format("{} tokens, the model was made for {}",

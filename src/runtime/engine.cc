@@ -11,6 +11,7 @@
 #include "runtime/cache/prefix_cache.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/sequence.h"
+#include "runtime/spec/draft_depths.h"
 #include "runtime/spec/mtp_drafter.h"
 
 namespace sluice::runtime {
@@ -49,8 +50,14 @@ std::string_view finish_reason_name(FinishReason reason) {
 
 class Engine::Loop {
  public:
-  Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s)
-      : model(m), tokenizer(t), shape(s), markers(find_markers(t)) {
+  Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s,
+       MillisecondClock clock)
+      : model(m),
+        tokenizer(t),
+        shape(s),
+        markers(find_markers(t)),
+        allowed(mask_words(static_cast<size_t>(m.config().vocabulary))),
+        depths(m.mtp() != nullptr ? s.draft_depth : 0, s.adaptive_depth, std::move(clock)) {
     for (int64_t slot = s.sequences - 1; slot >= 0; --slot)
       free_slots.push_back(static_cast<int32_t>(slot));
   }
@@ -63,6 +70,8 @@ class Engine::Loop {
   const tokenizer::Tokenizer* const tokenizer;  // may be null
   const EngineShape shape;
   const std::vector<TokenId> markers;
+  std::vector<uint64_t> allowed;  // the mask of the row being sampled
+  DraftDepths depths;
 
   std::unique_ptr<ops::KvCache> cache;
   std::unique_ptr<ops::RecurrentState> recurrent;
@@ -149,8 +158,10 @@ bool Engine::Loop::step() {
   std::vector<Sequence*> sequences;
   for (const auto& sequence : running) sequences.push_back(sequence.get());
   const StepPlan plan = schedule(sequences, shape.prompt_rows);
+  depths.begin_step();
   const ops::View hidden = model.forward(plan.batch, *cache, *recurrent, *workspace);
   sample_step(plan, hidden);
+  depths.on_verified(plan);
   if (drafter) propose(plan, hidden);
   remember(plan);
   retire();
@@ -217,10 +228,12 @@ void Engine::Loop::start(Sequence& sequence) {
     sequence.thought.emplace(*request.thought, request.prompt,
                              sequence.token_limit - sequence.prompt_length);
   }
+  if (request.grammar) sequence.mask = request.grammar->begin();
   sequence.slot = free_slots.back();
   free_slots.pop_back();
   const ops::View hidden = prefixes->begin(sequence);
   if (!hidden.empty()) drafter->fill_row(sequence, hidden, *cache, *workspace);
+  depths.start(sequence);
   sequence.draft_counts.depth = drafter ? shape.draft_depth : 0;
   sequence.draft_counts.proposed.assign(static_cast<size_t>(sequence.draft_counts.depth), 0);
   sequence.draft_counts.accepted = sequence.draft_counts.proposed;
@@ -271,7 +284,7 @@ void Engine::Loop::sample_step(const StepPlan& plan, const ops::View& hidden) {
     for (const LogitRow& row : part) {
       rows.push_back(static_cast<int32_t>(row.segment->first_row + row.offset));
       const Request& request = row.segment->sequence->request;
-      argmax_is_enough = argmax_is_enough && request.sampling.plain_greedy() &&
+      argmax_is_enough = argmax_is_enough && request.sampling.plain_greedy() && !request.grammar &&
                          (row.segment->answer || request.prompt_logprobs < 0);
     }
     const ops::View logits = model.logits(hidden, rows, *workspace);
@@ -306,6 +319,12 @@ void Engine::Loop::sample_row(const ScheduledSegment& segment, int64_t offset, T
   }
   const SamplingParameters& parameters = sequence.request.sampling;
   const TokenId forced = sequence.thought ? sequence.thought->forced().value_or(-1) : -1;
+  const bool masked = forced < 0 && sequence.mask && sequence.mask->binds();
+  if (masked) {
+    sequence.mask->fill(allowed);
+    // A vocabulary that lacks what the grammar needs.
+    if (!allows_any(allowed)) return finish(sequence, FinishReason::kStop);
+  }
   SampledToken token{best, 0, {}};
   if (forced >= 0) {
     token.id = forced;
@@ -313,6 +332,7 @@ void Engine::Loop::sample_row(const ScheduledSegment& segment, int64_t offset, T
   } else if (!logits.empty()) {
     token = sample(logits, {.parameters = &parameters,
                             .counts = &sequence.counts,
+                            .allowed = masked ? std::span(allowed) : std::span<uint64_t>(),
                             .stop_ids = model.config().stop_ids,
                             .unpenalised = markers,
                             .position = static_cast<uint64_t>(sequence.output_tokens())});
@@ -335,6 +355,9 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
   if (sequence.thought) {
     sequence.thought->push(token.id, tokenizer != nullptr ? tokenizer->bytes(token.id) : "");
   }
+  // A forced token comes whatever the grammar says.
+  const bool followed = !sequence.mask || sequence.mask->accept(token.id);
+  SLUICE_CHECK(followed || forced, "token {} was drawn against the mask", token.id);
 
   const Request& request = sequence.request;
   const auto contains = [&](const std::vector<TokenId>& ids) {
@@ -351,6 +374,8 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
     finish(sequence, FinishReason::kStop);
   } else if (sequence.matcher.matched()) {
     sequence.report.stop_string = sequence.matcher.matched();
+    finish(sequence, FinishReason::kStop);
+  } else if (sequence.mask && sequence.mask->complete()) {
     finish(sequence, FinishReason::kStop);
   } else if (sequence.tokens_left() == 0) {
     finish(sequence, FinishReason::kLength);
@@ -392,7 +417,9 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     kept.push_back(
         {&sequence, segment.first_row, count, sequence.processed - count, segment.answer});
   }
-  drafter->propose(kept, hidden, shape.draft_depth, *cache, *workspace);
+  depths.choose(kept);
+  drafter->propose(kept, hidden, *cache, *workspace);
+  depths.on_drafted(kept);
   for (const KeptRows& rows : kept) {
     Sequence& sequence = *rows.sequence;
     if (sequence.drafts.empty()) continue;
@@ -419,12 +446,14 @@ void Engine::Loop::retire() {
 
 Result<std::unique_ptr<Engine>> Engine::create(const model::TextModel& model,
                                                const tokenizer::Tokenizer* tokenizer,
-                                               const EngineShape& shape) {
+                                               const EngineShape& shape,
+                                               std::function<double()> clock) {
   SLUICE_CHECK(shape.context > 0 && shape.sequences > 0 && shape.draft_depth >= 0 &&
                    shape.prompt_rows > 0 && shape.prompt_rows % ops::kGrid == 0,
                "context {} sequences {} draft depth {} prompt rows {}", shape.context,
                shape.sequences, shape.draft_depth, shape.prompt_rows);
-  auto loop = std::make_unique<Loop>(model, tokenizer, shape);
+  if (!clock) clock = [] { return milliseconds({}, Clock::now()); };
+  auto loop = std::make_unique<Loop>(model, tokenizer, shape, std::move(clock));
   SLUICE_TRY(loop->take_memory());
   return std::unique_ptr<Engine>(new Engine(std::move(loop)));
 }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 #include "model/text/text_model.h"
 #include "runtime/memory_plan.h"
 #include "runtime/sampler/sampler.h"
+#include "runtime/sampler/token_mask.h"
 #include "runtime/thought/thought_control.h"
 #include "tokenizer/tokenizer.h"
 
@@ -29,6 +31,9 @@ struct Request {
   std::vector<TokenId> stop_ids;          // beside the model's own
   std::vector<std::string> stop_strings;  // matched on the answer's text, across token borders
   std::optional<ThoughtOptions> thought;  // nothing: no budget, no loop breaker
+  // What the answer has to follow; nothing: it is free. Where the grammar is complete the answer
+  // ends, also below min_tokens.
+  std::shared_ptr<const TokenGrammar> grammar;
   // Log probabilities of the prompt's own tokens, each with so many top entries; -1: none. The
   // logits of every row of the prompt are computed then.
   int prompt_logprobs = -1;
@@ -94,10 +99,12 @@ class Engine {
  public:
   // Takes all the memory it will ever need (the shape's plan). `model` and `tokenizer` must outlive
   // the engine. Without a tokenizer (nullptr) answers have ids and no text, and a request with stop
-  // strings is refused.
+  // strings is refused. `clock` (milliseconds from any moment on; nothing: the system's) is what
+  // adaptive draft depths are measured with.
   static Result<std::unique_ptr<Engine>> create(const model::TextModel& model,
                                                 const tokenizer::Tokenizer* tokenizer,
-                                                const EngineShape& shape);
+                                                const EngineShape& shape,
+                                                std::function<double()> clock = nullptr);
   ~Engine();
 
   const EngineShape& shape() const;

@@ -17,6 +17,7 @@ struct EngineShape {
   int64_t sequences = 1;   // running at once
   ops::KvFormat kv = ops::KvFormat::kBF16;
   int draft_depth = 0;  // greatest number of drafts per step; 0 = the draft head is not loaded
+  bool adaptive_depth = false;  // each sequence's depth follows what its drafts are worth
   int64_t prompt_rows = 512;  // prompt tokens read per step, a multiple of 64
   uint64_t prefix_cache = 0;  // bytes for prompts that have been read; 0: each is read anew
 

@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/engine.h"
+#include "runtime/spec/depth_controller.h"
 #include "runtime/stop_matcher.h"
 
 namespace sluice::runtime {
@@ -42,9 +44,11 @@ struct Sequence {
   int64_t token_limit = 0;  // tokens.size() must not exceed it
   TokenCounts counts;
   std::optional<ThoughtControl> thought;
+  std::unique_ptr<TokenMask> mask;                  // of the request's grammar, if it has one
   std::optional<tokenizer::StreamDecoder> decoder;  // none without a tokenizer
   StopMatcher matcher;
 
+  std::optional<DepthController> depth;  // with adaptive drafts
   DraftCounts draft_counts;
   Clock::time_point submitted, started, first_token;
   std::optional<FinishReason> finished;

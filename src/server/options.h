@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "runtime/memory_plan.h"
 #include "server/core/engine_request.h"
 #include "server/http/limits.h"
 #include "server/openai/chat_encoder.h"
@@ -23,6 +25,9 @@ struct ServerOptions {
   http::Limits limits;
   int64_t max_waiting = 1024;
   int64_t sequences = 1;
+  int draft_depth = 0;
+  int64_t client_backlog = 16'384;          // tokens that may wait for a client that does not read
+  std::optional<runtime::MemoryPlan> plan;  // what the model was found to take; a script has none
   http::Duration ping_interval{15'000};
   http::Duration drain_grace{5'000};        // new requests get a 503 for so long
   http::Duration shutdown_timeout{30'000};  // then running ones are ended

@@ -88,6 +88,14 @@ class Serve : public Command {
     app.add_option("--header-timeout", header_s_, "seconds for the head of a request")
         ->check(CLI::Range(0.1, 3600.0))
         ->capture_default_str();
+    app.add_option("--stalled-client-timeout", stalled_s_,
+                   "seconds without progress until a client that does not read is cut off")
+        ->check(CLI::Range(0.1, 3600.0))
+        ->capture_default_str();
+    app.add_option("--client-backlog", options_.client_backlog,
+                   "tokens that may wait for a client that does not read")
+        ->check(CLI::Range(1, 1 << 24))
+        ->capture_default_str();
     app.add_option("--engine", engine_, "script:FILE answers from a file instead of a model");
     app.add_option("--chat-template-file", template_file_, "a template instead of the model's own");
   }
@@ -119,6 +127,8 @@ class Serve : public Command {
     text.trained_context = loaded->binding.config.context;
     text.context = loaded->shape.context;
     options_.prefix_cache = loaded->shape.prefix_cache > 0;
+    options_.plan = loaded->plan;
+    options_.draft_depth = loaded->shape.draft_depth;
     SLUICE_ASSIGN(auto engine,
                   runtime::Engine::create(*loaded->model, loaded->tokenizer(), loaded->shape));
     return server::run_server(options_, text, server::make_model_engine(std::move(engine)),
@@ -152,6 +162,7 @@ class Serve : public Command {
     options_.drain_grace = milliseconds(grace_s_);
     options_.shutdown_timeout = milliseconds(timeout_s_);
     options_.limits.header_time = milliseconds(header_s_);
+    options_.limits.stalled_client = milliseconds(stalled_s_);
     options_.sequences = sequences_;
     if (reuse_answers_ != "on" && reuse_answers_ != "off")
       return usage_error("--reuse-answers", fmt::format("\"{}\" is unknown", reuse_answers_),
@@ -223,7 +234,7 @@ class Serve : public Command {
   std::vector<std::string> aliases_;
   std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on";
   int64_t sequences_ = 4;
-  double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10;
+  double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10, stalled_s_ = 60;
 };
 
 }  // namespace

@@ -29,10 +29,5 @@ std::optional<int64_t> read_budget(Fields& fields, std::string_view name);
 
 // `tools` in OpenAI's form: an array of {"type":"function","function":{...}}. Empty is absent.
 void read_tools(Fields& fields, const Json* tools, GenerationRequest& request);
-// After tools are known. Forced choices need masks that do not exist yet and are refused.
-void read_tool_choice(Fields& fields, GenerationRequest& request);
-
-// Fields that constrain the output; refused by name until masks exist.
-void refuse_constraints(Fields& fields);
 
 }  // namespace sluice::server

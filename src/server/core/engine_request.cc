@@ -32,7 +32,7 @@ runtime::SamplingParameters sampling_of(const GenerationRequest& request, const 
   const bool forbidden =
       !request.tools.declarations.empty() && request.tools.choice == ToolPolicy::Choice::kNone;
   const auto opener = model.tokenizer->find_added("<tool_call>");
-  if (forbidden && opener) sampling.logit_bias.emplace_back(*opener, -100.0f);
+  if (forbidden && opener) sampling.forbidden_ids.push_back(*opener);
   return sampling;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/core/constraint_fields.h"
+
 namespace sluice::server::openai {
 namespace {
 
@@ -80,7 +82,7 @@ Result<CompletionsRequest> read_completions_request(const Json& body,
     fields.complain("prompt_logprobs", "is not offered", "Use echo with logprobs");
   fields.refuse("suffix", "filling in the middle is not offered");
   fields.refuse("prompt_embeds", "prompts are text or tokens");
-  refuse_constraints(fields);
+  read_constraint(fields, request);
   ignore_and_refuse(fields);
   request.unknown_fields = fields.unknown();
   SLUICE_TRY(fields.status());
