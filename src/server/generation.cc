@@ -10,12 +10,15 @@
 #include <random>
 
 #include "base/log.h"
+#include "server/auth.h"
 #include "server/choice_listener.h"
 
 namespace sluice::server {
 namespace {
 
 namespace asio = boost::asio;
+
+constexpr size_t kTurnMemoryBytes = size_t{64} << 20;
 
 const char* finish_name(const Finish& finish) {
   return finish.cause == Finish::Cause::kLength || finish.cause == Finish::Cause::kContextFull
@@ -60,6 +63,13 @@ class Generator::Run {
   asio::awaitable<void> refuse(const ApiError& error);
   ApiError failure_error() const;
 
+  // A choice's turn, for the day it comes back in a prompt.
+  struct OpenTurn {
+    std::vector<TokenId> tokens;  // from the turn's start; empty: not a turn
+    WholeChoice shown;
+  };
+  void remember(OpenTurn& turn);
+
   Generator& generator_;
   http::Exchange& exchange_;
   Job job_;
@@ -68,6 +78,8 @@ class Generator::Run {
   const std::shared_ptr<Pace> pace_ = std::make_shared<Pace>();
   std::vector<Answer> answers_;
   std::vector<runtime::RequestId> ids_;
+  std::vector<OpenTurn> turns_;
+  Replay replay_;
   std::vector<bool> over_;  // the engine has ended this choice
   std::unique_ptr<AnswerEncoder> encoder_;
   std::optional<EngineEvent::Failure> failure_;
@@ -83,7 +95,11 @@ asio::awaitable<void> Generator::Run::run() {
     mailbox_->interrupt();
   });
   for (const std::string& name : job_.request.unknown_fields) generator_.name_once(name);
-  auto prompts = co_await generator_.prepare(job_.request);
+  if (generator_.options_.prefix_cache && generator_.options_.reuse_answers) {
+    replay_.memory = &generator_.turns_;
+    replay_.scope = user_scope(exchange_.request().headers);
+  }
+  auto prompts = co_await generator_.prepare(job_.request, replay_);
   if (gone_) {
     record_.finish = "abort";
     record_.disconnect = "prompt";
@@ -143,6 +159,7 @@ std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>
       auto request = make_engine_request(job_.request, prompt, static_cast<uint32_t>(sample), seed,
                                          generator_.model_, generator_.options_.thinking);
       if (!request.ok()) return invalid_request(request.error());
+      request->reuse_answers = generator_.options_.reuse_answers;
       request->grammar = grammar;
       answers_.emplace_back(job_.request, *generator_.model_.tokenizer, generator_.model_.stop_ids,
                             prompt.thinking_open);
@@ -155,6 +172,7 @@ std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>
       auto id = generator_.host_.submit(std::move(*request), facts, listener);
       if (!id.ok()) return id.error();  // the destructor cancels those before
       listener->set_id(*id);
+      turns_.push_back({prompt.turn_head, {}});
       ids_.push_back(*id);
       over_.push_back(false);
     }
@@ -177,7 +195,9 @@ std::vector<AnswerEvent> Generator::Run::digest(const EngineEvent& event) {
   if (std::holds_alternative<EngineEvent::PromptToken>(event.what)) return {};
   if (const auto* token = std::get_if<runtime::SampledToken>(&event.what)) {
     if (answer.wants_no_more()) return {};
+    if (!turns_[choice].tokens.empty()) turns_[choice].tokens.push_back(token->id);
     std::vector<AnswerEvent> events = answer.on_token(*token);
+    for (const AnswerEvent& made : events) turns_[choice].shown.add(made);
     if (answer.wants_no_more()) generator_.host_.cancel(ids_[choice]);
     return events;
   }
@@ -187,7 +207,9 @@ std::vector<AnswerEvent> Generator::Run::digest(const EngineEvent& event) {
     return {};
   }
   std::vector<AnswerEvent> events = answer.on_finish(std::get<runtime::RequestReport>(event.what));
+  for (const AnswerEvent& made : events) turns_[choice].shown.add(made);
   note_finish(choice, *events.back().finish);
+  remember(turns_[choice]);
   --unfinished_;
   return events;
 }
@@ -197,6 +219,8 @@ void Generator::Run::note_finish(size_t choice, const Finish& finish) {
   if (choice % static_cast<size_t>(job_.request.choices) == 0) {
     record_.prompt_tokens += report.prompt_tokens;
     record_.cached_tokens += report.cached_tokens;
+    record_.cached_answer_tokens += report.cached_answer_tokens;
+    record_.recomputed_tokens += report.recomputed_tokens;
   }
   record_.output_tokens += finish.completion_tokens;
   record_.reasoning_tokens += finish.reasoning_tokens;
@@ -214,6 +238,14 @@ void Generator::Run::note_finish(size_t choice, const Finish& finish) {
   record_.first_token_ms = std::max(record_.first_token_ms, report.first_token_ms);
   record_.decode_ms = std::max(record_.decode_ms, report.decode_ms);
   if (record_.finish.empty()) record_.finish = finish_name(finish);
+}
+
+// Only a whole turn can come back as one: an answer that was cut is rendered anew.
+void Generator::Run::remember(OpenTurn& turn) {
+  if (replay_.memory == nullptr || turn.tokens.empty() ||
+      turn.shown.finish.cause != Finish::Cause::kEndOfTurn || !turn.shown.finish.report.stop_id)
+    return;
+  replay_.memory->remember(replay_.scope, turn.shown.message(), std::move(turn.tokens));
 }
 
 ApiError Generator::Run::failure_error() const {
@@ -306,14 +338,15 @@ Generator::Generator(const ModelText& model, const ServerOptions& options, Engin
       workers_(workers),
       compilers_(compilers),
       metrics_(metrics),
-      grammars_(model) {}
+      grammars_(model),
+      turns_(kTurnMemoryBytes) {}
 
 asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
-    const GenerationRequest& request) {
+    const GenerationRequest& request, Replay replay) {
   // Rendering and encoding a long conversation takes a while; connections must not wait for it.
   std::optional<Answerable<std::vector<PreparedPrompt>>> prompts;
   auto work = [&]() -> asio::awaitable<void> {
-    prompts.emplace(prepare_prompts(request, model_));
+    prompts.emplace(prepare_prompts(request, model_, replay));
     co_return;
   };
   co_await asio::co_spawn(workers_, work, asio::use_awaitable);

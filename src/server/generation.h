@@ -40,7 +40,7 @@ class Generator {
 
   // Prompts only, on a worker: count_tokens, tokenize, apply-template.
   boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
-      const GenerationRequest& request);
+      const GenerationRequest& request, Replay replay = {});
 
   // Ends what runs with an error in the protocol's words: all, or those that go by this id.
   size_t abort_all(const ApiError& why);
@@ -61,6 +61,7 @@ class Generator {
   boost::asio::thread_pool &workers_, &compilers_;
   Metrics& metrics_;
   OutputGrammars grammars_;
+  chat::TurnMemory turns_;
   std::set<Run*> active_;
   std::set<std::string> named_fields_;
 };

@@ -118,7 +118,7 @@ struct Metrics::Families {
   }
 };
 
-Metrics::Metrics(const ModelText& model, int64_t sequences)
+Metrics::Metrics(const ModelText& model, int64_t sequences, bool prefix_cache)
     : families_(std::make_unique<Families>()) {
   Families& f = *families_;
   const std::string name = model.names.empty() ? "" : model.names.front();
@@ -136,7 +136,7 @@ Metrics::Metrics(const ModelText& model, int64_t sequences)
             {"hash_block_size", "64"},
             {"num_gpu_blocks", std::to_string(model.context / 64 * sequences)},
             {"num_cpu_blocks", "0"},
-            {"enable_prefix_caching", "False"},
+            {"enable_prefix_caching", prefix_cache ? "True" : "False"},
             {"cache_dtype", "auto"},
             {"gpu_memory_utilization", "0"},
             {"kv_cache_size_tokens", std::to_string(model.context * sequences)},
@@ -162,6 +162,9 @@ Metrics::Metrics(const ModelText& model, int64_t sequences)
            {"vllm:spec_decode_num_drafts_total", "Verification steps with drafts"},
            {"vllm:spec_decode_num_draft_tokens_total", "Tokens drafted"},
            {"vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted"},
+           {"sluice:prompt_tokens_cached_answers_total",
+            "Cached tokens that hang on an answer of this server"},
+           {"sluice:prompt_tokens_recomputed_total", "Tokens read although they had been known"},
            {"sluice:reasoning_tokens_total", "Tokens of thoughts"}})
     f.counter(counter, help);
   f.finished = &f.counter_family("vllm:request_success_total", "Requests by how they ended");
@@ -275,6 +278,8 @@ void Metrics::count(const RequestRecord& record) {
   add("vllm:prompt_tokens_total", record.prompt_tokens);
   add("vllm:prompt_tokens_cached_total", record.cached_tokens);
   add("vllm:prefix_cache_hits_total", record.cached_tokens);
+  add("sluice:prompt_tokens_cached_answers_total", record.cached_answer_tokens);
+  add("sluice:prompt_tokens_recomputed_total", record.recomputed_tokens);
   add("vllm:prefix_cache_queries_total", record.prompt_tokens);
   add("vllm:generation_tokens_total", record.output_tokens);
   const auto from = [&](const char* source, int64_t count) {

@@ -14,7 +14,7 @@ namespace sluice::server {
 
 class Metrics {
  public:
-  Metrics(const ModelText& model, int64_t sequences);
+  Metrics(const ModelText& model, int64_t sequences, bool prefix_cache);
   ~Metrics();
 
   void count(const RequestRecord& record);

@@ -33,6 +33,10 @@ struct ServerOptions {
   http::Duration shutdown_timeout{30'000};  // then running ones are ended
   openai::ReasoningField reasoning_field = openai::ReasoningField::kBoth;
   ThinkingDefaults thinking;
+  bool prefix_cache = false;  // the engine has one
+  // Answers that come back are continued where they ended, and written as they were sampled. Off,
+  // they are read anew as they are rendered, and every byte is what a cold server would send.
+  bool reuse_answers = true;
   std::string request_log;  // a file for one JSON line a request; empty: standard error
   bool quiet = false;
   std::string version;

@@ -40,6 +40,10 @@ class Serve : public Command {
  public:
   void declare(CLI::App& app) override {
     model_.declare(app);
+    model_.declare_prefix_cache(app);
+    app.add_option("--reuse-answers", reuse_answers_,
+                   "on: an answer that comes back is continued; off: it is read anew as prompt")
+        ->capture_default_str();
     app.add_option("--host", options_.host, "address to listen on")->capture_default_str();
     app.add_option("--port", options_.port, "port; 0 takes a free one")->capture_default_str();
     app.add_option("--unix", options_.unix_path, "a Unix socket instead of host and port");
@@ -127,6 +131,7 @@ class Serve : public Command {
     text.vocabulary = loaded->binding.config.vocabulary;
     text.trained_context = loaded->binding.config.context;
     text.context = loaded->shape.context;
+    options_.prefix_cache = loaded->shape.prefix_cache > 0;
     options_.plan = loaded->plan;
     options_.draft_depth = loaded->shape.draft_depth;
     SLUICE_ASSIGN(auto engine,
@@ -164,6 +169,10 @@ class Serve : public Command {
     options_.limits.header_time = milliseconds(header_s_);
     options_.limits.stalled_client = milliseconds(stalled_s_);
     options_.sequences = sequences_;
+    if (reuse_answers_ != "on" && reuse_answers_ != "off")
+      return usage_error("--reuse-answers", fmt::format("\"{}\" is unknown", reuse_answers_),
+                         "Use on or off");
+    options_.reuse_answers = reuse_answers_ == "on";
     options_.version = version_text(false);
     while (!options_.version.empty() && options_.version.back() == '\n')
       options_.version.pop_back();
@@ -231,7 +240,7 @@ class Serve : public Command {
   ModelOptions model_;
   server::ServerOptions options_;
   std::vector<std::string> aliases_;
-  std::string key_file_, engine_, template_file_, reasoning_field_ = "both",
+  std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on",
                                                   sampling_defaults_ = "model";
   int64_t sequences_ = 4;
   double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10, stalled_s_ = 60;

@@ -94,6 +94,8 @@ Result<runtime::Request> make_engine_request(const GenerationRequest& request,
                                              const ThinkingDefaults& defaults) {
   runtime::Request made;
   made.prompt = prompt.ids;
+  made.borders = prompt.borders;
+  made.cache_space = request.cache_salt;
   made.sampling = sampling_of(request, prompt, model);
   made.sampling.seed = request.sampling.seed ? static_cast<uint64_t>(*request.sampling.seed) : seed;
   made.sampling.choice = choice;

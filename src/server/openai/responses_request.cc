@@ -211,6 +211,7 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   request.model = fields.string("model").value_or(context.default_model);
   request.max_tokens = fields.integer("max_output_tokens", {.low = 1});
   read_sampling(fields, context, request);
+  read_cache_salt(fields, request);
   request.stop.strings = fields.strings("stop", 16);
   request.stop.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request.stream = fields.boolean("stream").value_or(false);
