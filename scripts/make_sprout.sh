@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the demo model from nothing: corpus, tokenizer, training, scores
+# Makes the demo model from nothing: corpora, tokenizer, two stages of training, scores
 # (docs/sprout.md). What is there already is kept and a stopped training goes on, so the script can
 # be stopped and run again; begin anew by removing build/sprout.
 set -eu
@@ -7,17 +7,24 @@ cd "$(dirname "$0")/.."
 program=${SLUICE:-build/release/bin/sluice}
 work=build/sprout
 if [ ! -f "$work/corpus/held_out.jsonl" ]; then
-  "$program" corpus "$work/corpus" --seed 1 --samples 95000 --held-out 100 --overwrite
+  "$program" corpus "$work/corpus" --seed 1 --samples 110000 --held-out 100 --overwrite
+fi
+if [ ! -f "$work/copying/held_out.jsonl" ]; then
+  "$program" corpus "$work/copying" --seed 2 --samples 8000 --held-out 0 --kinds echo --overwrite
 fi
 if [ ! -f "$work/tokenizer/tokenizer_config.json" ]; then
   "$program" train-tokenizer "$work/tokenizer" --corpus "$work/corpus/train.jsonl" \
     --template models/sprout/chat_template.jinja --overwrite
 fi
-if [ -f "$work/model/training/state.safetensors" ]; then
-  "$program" train models/sprout/recipe.json --resume
-else
-  "$program" train models/sprout/recipe.json
-fi
+
+# A stage that was stopped goes on, one that is done is left as it is.
+train() {
+  resume=
+  if [ -f "$2/training/state.safetensors" ]; then resume=--resume; fi
+  "$program" train "$1" $resume
+}
+train models/sprout/recipe_copying.json "$work/copying_model"
+train models/sprout/recipe.json "$work/model"
 for file in config.json generation_config.json model.safetensors tokenizer.json tokenizer_config.json; do
   cp "$work/model/$file" "models/sprout/$file"
 done

@@ -22,6 +22,13 @@ void ModelOptions::declare(CLI::App& app) {
       ->capture_default_str();
 }
 
+void ModelOptions::declare_prefix_cache(CLI::App& app) {
+  caches_prompts = true;
+  app.add_option("--prefix-cache", prefix_cache,
+                 "bytes for prompts that have been read; 0: none (default: half of what is left, "
+                 "at most 16 states a sequence)");
+}
+
 Result<backend::BackendOptions> ModelOptions::backend_options() const {
   backend::BackendOptions options;
   options.name = backend;

@@ -18,8 +18,12 @@ struct ModelOptions {
   int64_t context = 0;  // 0: the command's default
   std::string kv, activations;
   std::string draft_depth = "auto";
+  // Commands that answer more than once keep the prompts they have read.
+  bool caches_prompts = false;
+  std::optional<uint64_t> prefix_cache;  // bytes; nothing: as much as is reasonable
 
   void declare(CLI::App& app);
+  void declare_prefix_cache(CLI::App& app);
 
   Result<backend::BackendOptions> backend_options() const;
   Result<ops::KvFormat> kv_format(const ops::Backend& backend) const;

@@ -8,7 +8,7 @@
 #include <unordered_set>
 
 #include "base/check.h"
-#include "runtime/cache/page_pool.h"
+#include "runtime/cache/prefix_cache.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/sequence.h"
 #include "runtime/spec/draft_depths.h"
@@ -57,8 +57,7 @@ class Engine::Loop {
         shape(s),
         markers(find_markers(t)),
         allowed(mask_words(static_cast<size_t>(m.config().vocabulary))),
-        depths(m.mtp() != nullptr ? s.draft_depth : 0, s.adaptive_depth, std::move(clock)),
-        pages(s.pages_per_sequence() * s.sequences) {
+        depths(m.mtp() != nullptr ? s.draft_depth : 0, s.adaptive_depth, std::move(clock)) {
     for (int64_t slot = s.sequences - 1; slot >= 0; --slot)
       free_slots.push_back(static_cast<int32_t>(slot));
   }
@@ -78,8 +77,8 @@ class Engine::Loop {
   std::unique_ptr<ops::RecurrentState> recurrent;
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<MtpDrafter> drafter;
+  std::unique_ptr<PrefixCache> prefixes;
 
-  PagePool pages;
   std::vector<int32_t> free_slots;
   std::vector<std::unique_ptr<Sequence>> running;  // in order of arrival
 
@@ -90,27 +89,33 @@ class Engine::Loop {
 
  private:
   void admit();
+  std::unique_ptr<Sequence> next_waiting();
   void start(Sequence& sequence);
-  bool ensure_pages(Sequence& sequence, int64_t tokens);
   void sample_step(const StepPlan& plan, const ops::View& hidden);
   void sample_row(const ScheduledSegment& segment, int64_t offset, TokenId best,
                   std::span<float> logits);
   void take_token(Sequence& sequence, const SampledToken& token, bool forced);
   void finish(Sequence& sequence, FinishReason reason);
   void propose(const StepPlan& plan, const ops::View& hidden);
+  void remember(const StepPlan& plan);
   void retire();
 };
 
 Status Engine::Loop::take_memory() {
   ops::Backend& backend = model.backend();
-  SLUICE_ASSIGN(cache, backend.create_kv_cache(model.kv_spec(pages.capacity(), shape.kv)));
+  const bool drafts = shape.draft_depth > 0 && model.mtp() != nullptr;
+  const CacheShape extra = CacheShape::of(shape.prefix_cache, model.config(),
+                                          model.kv_spec(1, shape.kv).bytes_per_page(), drafts);
+  const int64_t pages = shape.pages_per_sequence() * shape.sequences + extra.pages;
+  SLUICE_ASSIGN(cache, backend.create_kv_cache(model.kv_spec(pages, shape.kv)));
   SLUICE_ASSIGN(recurrent, backend.create_recurrent_state(
                                model.recurrent_spec(shape.sequences, shape.draft_depth + 1)));
   SLUICE_ASSIGN(workspace, model::Workspace::create(model.config(), backend, shape.max_rows(),
                                                     shape.max_logit_rows()));
-  if (shape.draft_depth > 0 && model.mtp() != nullptr) {
+  if (drafts) {
     SLUICE_ASSIGN(drafter, MtpDrafter::create(model, shape.max_rows()));
   }
+  SLUICE_ASSIGN(prefixes, PrefixCache::create(model, shape, extra, *cache, *recurrent, drafts));
   return {};
 }
 
@@ -130,6 +135,11 @@ Status Engine::Loop::check(const Request& request) const {
                                                model.config().vocabulary));
     }
   }
+  if (!std::is_sorted(request.borders.begin(), request.borders.end()) ||
+      (!request.borders.empty() &&
+       (request.borders.front() < 0 || request.borders.back() > length))) {
+    return usage_error("borders", fmt::format("do not ascend from 0 to {}", length));
+  }
   if (tokenizer == nullptr && !request.stop_strings.empty()) {
     return usage_error("stop", "the model has no tokenizer, so its answers have no text",
                        "Stop by ids");
@@ -141,7 +151,7 @@ Status Engine::Loop::check(const Request& request) const {
   return {};
 }
 
-// The whole loop: admit, one flat batch, sample and verify, propose, retire.
+// The whole loop: admit, one flat batch, sample and verify, propose, remember, retire.
 bool Engine::Loop::step() {
   admit();
   if (running.empty()) return false;
@@ -153,6 +163,7 @@ bool Engine::Loop::step() {
   sample_step(plan, hidden);
   depths.on_verified(plan);
   if (drafter) propose(plan, hidden);
+  remember(plan);
   retire();
   return true;
 }
@@ -176,12 +187,31 @@ void Engine::Loop::admit() {
     sequence->listener->on_finish(sequence->report);
   }
   retire();
-  const std::lock_guard lock(inbox_mutex);
-  while (!inbox.empty() && !free_slots.empty()) {
-    running.push_back(std::move(inbox.front()));
-    inbox.pop_front();
+  while (!free_slots.empty()) {
+    auto next = next_waiting();
+    if (!next) return;
+    running.push_back(std::move(next));
     start(*running.back());
   }
+}
+
+// The first that waits, but for those that begin like a prompt that is being read just now: when
+// that has been read they will find it.
+std::unique_ptr<Sequence> Engine::Loop::next_waiting() {
+  constexpr size_t kLookAhead = 16;
+  const std::lock_guard lock(inbox_mutex);
+  for (size_t i = 0; i < std::min(inbox.size(), kLookAhead); ++i) {
+    Sequence& candidate = *inbox[i];
+    if (const auto reader = prefixes->reader_of_same(candidate, running)) {
+      // Once only, so that nobody waits behind a row of such readers.
+      if (candidate.waited_for == 0) candidate.waited_for = *reader;
+      if (candidate.waited_for == *reader) continue;
+    }
+    auto next = std::move(inbox[i]);
+    inbox.erase(inbox.begin() + static_cast<ptrdiff_t>(i));
+    return next;
+  }
+  return nullptr;
 }
 
 void Engine::Loop::start(Sequence& sequence) {
@@ -201,23 +231,12 @@ void Engine::Loop::start(Sequence& sequence) {
   if (request.grammar) sequence.mask = request.grammar->begin();
   sequence.slot = free_slots.back();
   free_slots.pop_back();
-  model.backend().reset_slot(*recurrent, sequence.slot);
-  // The pool holds every page of every slot, so this cannot fail (checked by the pool).
-  SLUICE_CHECK(ensure_pages(sequence, sequence.token_limit), "no page left for {} tokens",
-               sequence.token_limit);
+  const ops::View hidden = prefixes->begin(sequence);
+  if (!hidden.empty()) drafter->fill_row(sequence, hidden, *cache, *workspace);
   depths.start(sequence);
   sequence.draft_counts.depth = drafter ? shape.draft_depth : 0;
   sequence.draft_counts.proposed.assign(static_cast<size_t>(sequence.draft_counts.depth), 0);
   sequence.draft_counts.accepted = sequence.draft_counts.proposed;
-}
-
-bool Engine::Loop::ensure_pages(Sequence& sequence, int64_t tokens) {
-  while (static_cast<int64_t>(sequence.pages.size()) * ops::kGrid < tokens) {
-    const auto page = pages.take();
-    if (!page) return false;
-    sequence.pages.push_back(*page);
-  }
-  return true;
 }
 
 namespace {
@@ -391,8 +410,10 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
   for (const ScheduledSegment& segment : plan.segments) {
     Sequence& sequence = *segment.sequence;
     sequence.drafts.clear();
-    if (sequence.finished) continue;
     const int64_t count = segment.answer ? sequence.commit : segment.row_count;
+    prefixes->note_hidden(sequence, hidden, segment.first_row + count - 1);
+    // Pages that are kept need the head's rows too.
+    if (sequence.finished && !prefixes->on()) continue;
     kept.push_back(
         {&sequence, segment.first_row, count, sequence.processed - count, segment.answer});
   }
@@ -408,11 +429,15 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
   }
 }
 
+void Engine::Loop::remember(const StepPlan& plan) {
+  for (const ScheduledSegment& segment : plan.segments) prefixes->after_step(*segment.sequence);
+}
+
 // Gives back what finished sequences held, and reports them.
 void Engine::Loop::retire() {
   std::erase_if(running, [&](const std::unique_ptr<Sequence>& sequence) {
     if (!sequence->finished) return false;
-    for (const int32_t page : sequence->pages) pages.give_back(page);
+    prefixes->end(*sequence);
     if (sequence->slot >= 0) free_slots.push_back(sequence->slot);
     sequence->listener->on_finish(sequence->report);
     return true;
@@ -453,7 +478,14 @@ void Engine::cancel(RequestId id) {
   loop_->cancelled.insert(id);
 }
 
-bool Engine::step() { return loop_->step(); }
+bool Engine::step() {
+  if (loop_->step()) return true;
+#ifndef NDEBUG
+  SLUICE_CHECK(intact(), "{} sequences, {} free slots", loop_->running.size(),
+               loop_->free_slots.size());
+#endif
+  return false;
+}
 
 void Engine::run_until_idle() {
   while (step()) {
@@ -461,11 +493,8 @@ void Engine::run_until_idle() {
 }
 
 bool Engine::intact() const {
-  int64_t held = 0;
-  for (const auto& sequence : loop_->running) held += static_cast<int64_t>(sequence->pages.size());
   const auto slots = static_cast<int64_t>(loop_->free_slots.size() + loop_->running.size());
-  return loop_->pages.intact() && loop_->pages.free() + held == loop_->pages.capacity() &&
-         slots == loop_->shape.sequences;
+  return slots == loop_->shape.sequences && loop_->prefixes->intact(loop_->running);
 }
 
 }  // namespace sluice::runtime

@@ -37,6 +37,15 @@ struct Request {
   // Log probabilities of the prompt's own tokens, each with so many top entries; -1: none. The
   // logits of every row of the prompt are computed then.
   int prompt_logprobs = -1;
+
+  // Where messages and tool results end in the prompt, in tokens, ascending: places from which
+  // another prompt may go on. A hint: it changes speed only.
+  std::vector<int64_t> borders;
+  // An answer that comes back in a prompt is continued from the state that its making left. Off, it
+  // is read anew as prompt, and every byte is what a cold start would give.
+  bool reuse_answers = true;
+  // Prompts of different spaces share nothing.
+  std::string cache_space;
 };
 
 struct TokenEvent {
@@ -60,7 +69,10 @@ struct RequestReport {
   std::optional<TokenId> stop_id;           // the stop token that ended it
   std::optional<std::string> thought_stop;  // why a thought was closed by force
   std::string last_text;                    // text held back until the end was known
-  int64_t prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, thought_tokens = 0;
+  int64_t prompt_tokens = 0, output_tokens = 0, thought_tokens = 0;
+  int64_t cached_tokens = 0;         // of the prompt's, those that were not read
+  int64_t cached_answer_tokens = 0;  // of these, those that an answer left or that lay behind one
+  int64_t recomputed_tokens = 0;  // read although an earlier request had them, as far as is known
   double queue_ms = 0, prompt_ms = 0, first_token_ms = 0,
          decode_ms = 0;  // first_token from submission
   DraftCounts draft;
@@ -108,7 +120,7 @@ class Engine {
   bool step();
   void run_until_idle();
 
-  // Free and taken pages and slots add up. For tests and idle moments.
+  // Pages, slots, checkpoints and references add up. For tests and idle moments.
   bool intact() const;
 
  private:

@@ -34,6 +34,13 @@ struct Sequence {
   int32_t slot = -1;
   std::vector<int32_t> pages;
 
+  // The prefix cache's account of it (cache/prefix_cache.h).
+  int64_t begin = 0;            // tokens that were known when it began
+  int64_t held_pages = 0;       // the first so many pages hang in the tree
+  bool behind_answer = false;   // it goes on behind rows that were made while answering
+  std::vector<int64_t> places;  // still ahead: where the state is to be saved; steps end there
+  RequestId waited_for = 0;     // a request is held back for another at most once
+
   int64_t token_limit = 0;  // tokens.size() must not exceed it
   TokenCounts counts;
   std::optional<ThoughtControl> thought;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "server/api.h"
 #include "server/http/server.h"
+#include "server/notify.h"
 
 namespace sluice::server {
 namespace {
@@ -38,6 +39,7 @@ asio::awaitable<void> drain(asio::io_context& context, http::Server& server, Api
                             const ServerOptions& options) {
   log_info("draining: {} requests are running", api.active());
   api.start_draining();
+  notify_manager("STOPPING=1");
   asio::steady_timer timer(context);
   const Clock::time_point grace_end = Clock::now() + options.drain_grace;
   // Probes and balancers have to see the 503 for a while, even if nothing runs.
@@ -84,7 +86,14 @@ Status run_server(const ServerOptions& options, const ModelText& model,
       };
   signals.async_wait(on_signal);
   std::signal(SIGPIPE, SIG_IGN);
+  if (server->beyond_loopback() && options.keys.empty()) {
+    log_warning(
+        "{} can be reached from other machines, and no API key is asked for: anyone there can use "
+        "it. Set --api-key or --api-key-file",
+        server->address());
+  }
   ready(server->address());
+  notify_manager("READY=1");
   context.run();
   workers.join();
   compilers.join();

@@ -72,6 +72,8 @@ TEST(Cli, WrongCommandLinesAreExitTwo) {
            {"generate", model(), "--ids", "1", "--draft-depth", "9"},
            {"generate", model(), "--ids", "1", "--text", "a"},
            {"generate", model()},
+           {"serve", model(), "--reuse-answers", "maybe"},
+           {"run", model(), "hello", "--prefix-cache", "10"},
            {"logits", model(), "--ids", "1,2", "--positions", "7"},
            {"logits", model(), "--ids", "1,2", "--trace"}}) {
     const ProgramResult result = run_program(arguments);

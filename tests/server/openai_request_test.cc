@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "server/core/engine_request.h"
 #include "server/core/prompt.h"
 #include "server/model_fixture.h"
 #include "server/openai/chat_request.h"
@@ -82,6 +83,9 @@ TEST(ChatRequest, RefusedByName) {
        "stop"},
       {R"("stop":[1])", "stop"},
       {R"("logit_bias":{"a":1})", "logit_bias"},
+      {R"("cache_salt":1)", "cache_salt"},
+      {R"("cache_salt":"a@b")", "cache_salt"},
+      {R"("cache_salt":"a\u0000b")", "cache_salt"},
       {R"("logit_bias":{"999999":1})", "logit_bias"},
       {R"("logit_bias":{"1":"x"})", "logit_bias"},
       {R"("stop_token_ids":[-1])", "stop_token_ids"},
@@ -337,6 +341,27 @@ TEST(CompletionsRequest, AsTheHarnessSendsThem) {
   EXPECT_TRUE(read_completions_request(*parse_body(R"({"prompt":"a","max_tokens":0,"echo":true})"),
                                        context())
                   .ok());
+}
+
+TEST(PrefixCacheFields, ReachTheEngine) {
+  auto request = read_chat_request(
+      *parse_body(R"({"cache_salt":"mine","messages":[{"role":"system","content":"s"},
+                      {"role":"user","content":"a <|im_end|> b"}]})"),
+      context());
+  ASSERT_TRUE(request.ok()) << request.error().message();
+  auto prompts = prepare_prompts(request->neutral, test::model_text());
+  ASSERT_TRUE(prompts.ok());
+  const PreparedPrompt& prompt = prompts->front();
+  // The end that a user wrote is text and no border.
+  ASSERT_EQ(prompt.borders.size(), 2u);
+  const TokenId end = *test::model_text().tokenizer->find_added("<|im_end|>");
+  for (const int64_t border : prompt.borders)
+    EXPECT_EQ(prompt.ids[static_cast<size_t>(border) - 1], end);
+  const auto made =
+      make_engine_request(request->neutral, prompt, 0, 1, test::model_text(), ThinkingDefaults{});
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(made->borders, prompt.borders);
+  EXPECT_EQ(made->cache_space, "mine");
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ class Corpus : public Command {
     app.add_option("--held-out", options_.held_out_items, "held-out items of each kind")
         ->check(CLI::Range(int64_t{0}, int64_t{1'000'000}))
         ->capture_default_str();
+    app.add_option("--kinds", options_.kinds, "only these kinds, separated by commas")
+        ->delimiter(',');
     app.add_flag("--overwrite", options_.overwrite, "replaces files that are there");
   }
 
@@ -45,7 +47,7 @@ class Corpus : public Command {
  private:
   std::string folder_;
   tools::corpus::CorpusOptions options_{
-      .seed = 1, .samples = 100'000, .held_out_items = 100, .overwrite = false};
+      .seed = 1, .samples = 100'000, .held_out_items = 100, .kinds = {}, .overwrite = false};
 };
 
 }  // namespace

@@ -61,14 +61,14 @@ void DraftDepths::choose(std::span<KeptRows> kept) {
   };
   Company all;
   for (KeptRows& rows : kept) {
-    if (rows.sequence->reading_prompt()) continue;
+    if (rows.sequence->reading_prompt() || rows.sequence->finished) continue;
     rows.depth = rows.sequence->depth->depth();
     all.rows += 1 + rows.depth;
     all.tokens += rows.sequence->depth->tokens();
   }
   // One after the other, each with what the others have chosen.
   for (KeptRows& rows : kept) {
-    if (rows.sequence->reading_prompt()) continue;
+    if (rows.sequence->reading_prompt() || rows.sequence->finished) continue;
     DepthController& depth = *rows.sequence->depth;
     Company others = all;
     others.rows -= 1 + depth.depth();

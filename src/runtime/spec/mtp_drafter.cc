@@ -63,6 +63,14 @@ Result<std::unique_ptr<MtpDrafter>> MtpDrafter::create(const model::TextModel& m
   return drafter;
 }
 
+void MtpDrafter::fill_row(const Sequence& sequence, const ops::View& hidden, ops::KvCache& cache,
+                          model::Workspace& workspace) {
+  ops::Batch batch;
+  const auto next = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.processed), 1);
+  add_segment(batch, sequence, sequence.processed - 1, next, ops::Role::kPrompt);
+  model_->mtp()->forward(batch, hidden, cache, workspace);
+}
+
 void MtpDrafter::propose(std::span<const KeptRows> kept, const ops::View& hidden,
                          ops::KvCache& cache, model::Workspace& workspace) {
   if (kept.empty()) return;

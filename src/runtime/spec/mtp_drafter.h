@@ -32,6 +32,11 @@ class MtpDrafter {
   void propose(std::span<const KeptRows> kept, const ops::View& hidden, ops::KvCache& cache,
                model::Workspace& workspace);
 
+  // The head's row of the slot before the first token to be read, for a sequence that begins with a
+  // saved state: `hidden` [1, H] is the target's vector there, which was saved with it.
+  void fill_row(const Sequence& sequence, const ops::View& hidden, ops::KvCache& cache,
+                model::Workspace& workspace);
+
  private:
   struct Open;
   MtpDrafter() = default;

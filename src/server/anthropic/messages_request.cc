@@ -89,6 +89,7 @@ Result<MessagesRequest> read_messages_request(const Json& body, const AdapterCon
   request.stop.strings = fields.strings("stop_sequences", 16);
   request.stream = fields.boolean("stream").value_or(false);
   read_sampling(fields, context, request);
+  read_cache_salt(fields, request);
   read_thinking(fields, request);
   if (const Json* thinking = fields.object("thinking")) {
     const Json* display = thinking->find("display");
@@ -105,7 +106,7 @@ Result<MessagesRequest> read_messages_request(const Json& body, const AdapterCon
   read_choice(fields, request);
   fields.ignore({"metadata", "service_tier", "container", "context_management", "diagnostics",
                  "inference_geo", "mcp_servers", "cache_control", "betas", "speed",
-                 "user_profile_id", "workspace_id", "fallback", "cache_salt", "extra_body"});
+                 "user_profile_id", "workspace_id", "fallback", "extra_body"});
   request.unknown_fields = fields.unknown();
   SLUICE_TRY(fields.status());
   return messages;

@@ -70,6 +70,17 @@ void read_sampling(Fields& fields, const AdapterContext& context, GenerationRequ
   }
 }
 
+void read_cache_salt(Fields& fields, GenerationRequest& request) {
+  constexpr size_t kMostBytes = 128;
+  constexpr std::string_view kForbidden("@/\\\0", 4);
+  request.cache_salt = fields.string("cache_salt").value_or("");
+  if (request.cache_salt.size() > kMostBytes)
+    return fields.complain("cache_salt", fmt::format("{} bytes, at most {} are taken",
+                                                     request.cache_salt.size(), kMostBytes));
+  if (request.cache_salt.find_first_of(kForbidden) != std::string::npos)
+    fields.complain("cache_salt", "holds one of @ / \\ or a zero byte");
+}
+
 std::optional<int64_t> read_budget(Fields& fields, std::string_view name) {
   const Json* value = fields.any(name);
   if (value == nullptr) return std::nullopt;

@@ -17,6 +17,8 @@ struct AdapterContext {
 };
 
 void read_sampling(Fields& fields, const AdapterContext& context, GenerationRequest& request);
+// cache_salt: at most 128 bytes, none of @ / \ NUL (serving-openai.md 4.2).
+void read_cache_salt(Fields& fields, GenerationRequest& request);
 // Every spelling of "think or not, how much, how long". Takes the fields thinking, reasoning,
 // reasoning_effort, enable_thinking and the budgets; looks into chat_template_kwargs.
 void read_thinking(Fields& fields, GenerationRequest& request);

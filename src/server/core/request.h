@@ -95,6 +95,7 @@ struct GenerationRequest {
   ToolPolicy tools;
   std::optional<OutputConstraint> constraint;
   ThinkingPolicy thinking;
+  std::string cache_salt;  // prompts with different salts share nothing in the prefix cache
   bool stream = false;
   bool echo = false;           // raw prompts: the answer begins with the prompt
   bool split_channels = true;  // off: raw text, markers and all

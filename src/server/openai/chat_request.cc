@@ -127,7 +127,6 @@ void ignore_and_refuse(Fields& fields) {
                  "documents",
                  "add_special_tokens",
                  "spaces_between_special_tokens",
-                 "cache_salt",
                  "session_id",
                  "extra_body"});
   // A request's name comes with the header X-Request-Id, which every answer repeats.
@@ -169,6 +168,7 @@ Result<ChatRequest> read_chat_request(const Json& body, const AdapterContext& co
   const auto older = fields.integer("max_tokens", {.low = 1});
   request.max_tokens = newer ? newer : older;
   read_sampling(fields, context, request);
+  read_cache_salt(fields, request);
   request.choices = fields.integer("n", {.low = 1, .high = kMostChoices}).value_or(1);
   read_stop(fields, context, request);
   read_logprobs(fields, request);

@@ -211,6 +211,7 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   request.model = fields.string("model").value_or(context.default_model);
   request.max_tokens = fields.integer("max_output_tokens", {.low = 1});
   read_sampling(fields, context, request);
+  read_cache_salt(fields, request);
   request.stop.strings = fields.strings("stop", 16);
   request.stop.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request.stream = fields.boolean("stream").value_or(false);
@@ -238,8 +239,9 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   fields.refuse("max_tool_calls", "calls are the client's: it can stop asking");
   if (fields.string("truncation").value_or("disabled") != "disabled")
     fields.complain("truncation", "a conversation is not cut to fit", "Use \"disabled\"");
-  fields.ignore({"previous_response_id", "previous_input_messages", "access_programs",
-                 "background_options", "context_management", "image", "stream_options"});
+  fields.string("previous_response_id");  // found already; here only its type is of interest
+  fields.ignore({"previous_input_messages", "access_programs", "background_options",
+                 "context_management", "image", "stream_options"});
   ignore_and_refuse(fields);
   request.unknown_fields = fields.unknown();
   SLUICE_TRY(fields.status());

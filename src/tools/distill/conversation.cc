@@ -63,12 +63,16 @@ Result<LabelRanges> find_labels(const TextTools& tools, chat::TemplateInput inpu
   }
   LabelRanges labels;
   input.add_generation_prompt = true;
-  for (size_t i = first; i < messages.size(); ++i) {
-    if (role_of(messages[i]) != "assistant") continue;
+  bool asked = false;  // no template renders a prompt without a user's message
+  for (size_t i = 0; i < messages.size(); ++i) {
+    asked = asked || role_of(messages[i]) == "user";
+    if (role_of(messages[i]) != "assistant" || !asked) continue;
     input.messages =
         Json(Json::Array(messages.begin(), messages.begin() + static_cast<std::ptrdiff_t>(i)));
     SLUICE_ASSIGN(const chat::Rendered prompt, tools.chat_template->render(input));
     if (!whole.text.starts_with(prompt.text)) {
+      // An earlier turn that the template shows without its thought: nobody would generate it so.
+      if (i < first) continue;
       return bad_input(
           fmt::format("messages[{}]", i),
           "the conversation as rendered does not begin with this turn's generation prompt",

@@ -34,6 +34,7 @@ double adamw_step(const TrainConfig& config, int64_t step,
   const torch::NoGradGuard no_gradients;
   double square = 0;
   for (const torch::Tensor& gradient : gradients) {
+    if (!gradient.defined()) continue;
     const double norm = gradient.norm().item<double>();
     square += norm * norm;
   }
@@ -44,6 +45,7 @@ double adamw_step(const TrainConfig& config, int64_t step,
   const double first_bias = 1.0 - std::pow(config.beta1, count);
   const double second_bias = 1.0 - std::pow(config.beta2, count);
   for (size_t i = 0; i < parameters.all.size(); ++i) {
+    if (!gradients[i].defined()) continue;
     const Parameter& parameter = parameters.all[i];
     torch::Tensor value = parameter.value.detach();
     torch::Tensor gradient = gradients[i] * factor;

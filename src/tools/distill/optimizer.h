@@ -21,7 +21,8 @@ struct Moments {
 };
 Moments zero_moments(const ParameterSet& parameters);
 
-// One step with gradients of the same shapes; returns their norm before clipping. `step` counts
+// One step with gradients of the same shapes; returns their norm before clipping. A parameter whose
+// gradient is undefined stays as it is: no decay of what nothing has been asked of. `step` counts
 // from 0. Weight decay only on matrices: norms, gates, decays and taps have no scale to hold down.
 double adamw_step(const TrainConfig& config, int64_t step,
                   const std::vector<torch::Tensor>& gradients, ParameterSet& parameters,

@@ -89,20 +89,43 @@ class Builder {
                        {prefix + "in_proj_a.weight", {heads, hidden}}},
                       options_.deviation);
     const double bound = 1.0 / std::sqrt(static_cast<double>(config_.conv_kernel));
-    index.conv =
-        vector({{prefix + "conv1d.weight", {channels, 1, config_.conv_kernel}}},
-               torch::empty({channels, config_.conv_kernel}).uniform_(-bound, bound, generator_));
+    torch::Tensor taps =
+        torch::empty({channels, config_.conv_kernel}).uniform_(-bound, bound, generator_);
+    start_as_memory(set_.all[index.in].value, taps);
+    index.conv = vector({{prefix + "conv1d.weight", {channels, 1, config_.conv_kernel}}}, taps);
     // Decay rates and step sizes spread over a decade or two, as state-space models start: heads
     // that forget within a few tokens and heads that keep hundreds.
     index.a_log = vector({{prefix + "A_log", {heads}}},
                          torch::empty({heads}).uniform_(1.0, 16.0, generator_).log());
-    const torch::Tensor step =
-        torch::empty({heads}).uniform_(std::log(0.001), std::log(0.1), generator_).exp();
+    torch::Tensor step = torch::empty({heads}).uniform_(std::log(0.001), std::log(0.1), generator_);
+    // The memories of start_as_memory keep thousands of tokens, or there is nothing to be found in
+    // them: at 0.1 a head has forgotten what stands fifty tokens back.
+    step.narrow(0, 0, memory_heads() * heads / config_.gdn_key_heads).sub_(std::log(100.0));
+    step.exp_();
     index.dt_bias = vector({{prefix + "dt_bias", {heads}}}, step.expm1().log());
     index.norm = constant(prefix + "norm.weight", {config_.gdn_value_dim}, 1);
     index.out = matrix({{prefix + "out_proj.weight", {hidden, values}}}, residual());
     return index;
   }
+
+  // Half of the key heads start as a memory of what followed what: the key is made of the token
+  // before, the query of the present token, by the same projection. A token that occurred earlier
+  // in the sample then finds what came after it from the first step on. Left to chance, queries and
+  // keys have nothing in common, and a small model spends its first hundreds of steps on finding
+  // it.
+  void start_as_memory(torch::Tensor& projection, torch::Tensor& taps) const {
+    const torch::NoGradGuard no_gradients;
+    const int64_t present = config_.conv_kernel - 1;
+    if (present == 0) return;
+    const int64_t all = config_.gdn_key_heads * config_.gdn_key_dim;
+    const int64_t rows = memory_heads() * config_.gdn_key_dim;
+    projection.narrow(0, all, rows).copy_(projection.narrow(0, 0, rows));
+    torch::Tensor query = taps.narrow(0, 0, rows), key = taps.narrow(0, all, rows);
+    query.mul_(0.2).select(1, present).fill_(1);
+    key.mul_(0.2).select(1, present - 1).fill_(1);
+  }
+
+  int64_t memory_heads() const { return (config_.gdn_key_heads + 1) / 2; }
 
   double residual() const {
     return options_.deviation / std::sqrt(2.0 * static_cast<double>(config_.layers));

@@ -130,6 +130,7 @@ std::vector<Key> keys_of(TrainConfig& config, int64_t& seed) {
           real("epsilon", config.epsilon, 1e-30, 1),
           real("clip", config.clip, 0, 1e9),
           weights("draft_weights", config.draft_weights),
+          integer("draft_from_step", config.draft_from_step, 0, 100'000'000),
           integer("seed", seed, 0, INT64_MAX),
           real("init_deviation", config.init_deviation, 0, 10),
           precision("precision", config.precision),
@@ -156,6 +157,12 @@ Status check_together(const TrainConfig& config) {
   if (config.steps == 0) return bad_input("steps", "is missing");
   if (config.model.is_null() == config.init_from.empty())
     return bad_input("model", "either model or init_from must be given, and not both");
+  if (config.draft_from_step > 0 && config.draft_from_step >= config.steps) {
+    return bad_input(
+        "draft_from_step",
+        fmt::format("is {}, the run has {} steps", config.draft_from_step, config.steps),
+        "Lower it, or leave draft_weights out to train no draft head");
+  }
   if (config.max_tokens > config.shard_tokens()) {
     return bad_input("max_tokens",
                      fmt::format("is {}, more than batch_tokens / shards = {}", config.max_tokens,

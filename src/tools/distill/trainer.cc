@@ -34,7 +34,7 @@ double seconds_since(Clock::time_point start) {
 
 // What one shard contributes to a step.
 struct ShardResult {
-  std::vector<torch::Tensor> gradients;
+  std::vector<torch::Tensor> gradients;  // undefined: nothing depends on the parameter
   double text = 0;
   std::vector<double> draft;
   int64_t text_hits = 0, text_rows = 0, tokens = 0;
@@ -47,7 +47,13 @@ struct ShardResult {
       draft[i] += other.draft[i];
       draft_hits[i] += other.draft_hits[i], draft_rows[i] += other.draft_rows[i];
     }
-    for (size_t i = 0; i < gradients.size(); ++i) gradients[i].add_(other.gradients[i]);
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      if (!gradients[i].defined()) {
+        gradients[i] = other.gradients[i];
+      } else if (other.gradients[i].defined()) {
+        gradients[i].add_(other.gradients[i]);
+      }
+    }
   }
 };
 
@@ -55,13 +61,16 @@ struct ShardResult {
 struct Window {
   double text = 0, norm = 0, seconds = 0;
   std::vector<double> draft;
-  int64_t steps = 0, tokens = 0, hits = 0, rows = 0;
+  int64_t steps = 0, draft_steps = 0, tokens = 0, hits = 0, rows = 0;
   std::vector<int64_t> draft_hits, draft_rows;
 
   void add(const ShardResult& step, double gradient_norm, double step_seconds) {
-    draft.resize(step.draft.size());
-    draft_hits.resize(step.draft.size());
-    draft_rows.resize(step.draft.size());
+    if (!step.draft.empty()) {
+      ++draft_steps;
+      draft.resize(step.draft.size());
+      draft_hits.resize(step.draft.size());
+      draft_rows.resize(step.draft.size());
+    }
     text += step.text, norm += gradient_norm, seconds += step_seconds;
     ++steps, tokens += step.tokens, hits += step.text_hits, rows += step.text_rows;
     for (size_t i = 0; i < draft.size(); ++i) {
@@ -78,7 +87,7 @@ struct Window {
     entry.loss = ratio(text, steps);
     entry.accuracy = ratio(hits, rows);
     for (size_t i = 0; i < draft.size(); ++i) {
-      entry.draft_loss.push_back(ratio(draft[i], steps));
+      entry.draft_loss.push_back(ratio(draft[i], draft_steps));
       entry.draft_accuracy.push_back(ratio(draft_hits[i], draft_rows[i]));
     }
     entry.gradient_norm = ratio(norm, steps);
@@ -206,7 +215,9 @@ class Run {
 
   ShardResult run_shards() {
     const auto shards = next_shards(dataset_, *order_, config_.shards, config_.shard_tokens());
-    const auto draft_steps = static_cast<int64_t>(config_.draft_weights.size());
+    const auto draft_steps = position_.step < config_.draft_from_step
+                                 ? int64_t{0}
+                                 : static_cast<int64_t>(config_.draft_weights.size());
     std::vector<const Sample*> all;
     for (const auto& shard : shards) all.insert(all.end(), shard.begin(), shard.end());
     const LossTotals totals = loss_totals(all, draft_steps);
@@ -227,9 +238,6 @@ class Run {
     const BatchLosses losses = network_->losses(batch, config_.draft_weights);
     ShardResult result;
     result.gradients = torch::autograd::grad({losses.total}, leaves_, {}, false, false, true);
-    for (size_t i = 0; i < result.gradients.size(); ++i) {
-      if (!result.gradients[i].defined()) result.gradients[i] = torch::zeros_like(leaves_[i]);
-    }
     result.text = losses.text;
     result.draft = losses.draft;
     result.text_hits = losses.text_hits;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "tools/distill/corpus/scratch.h"
+#include "tools/distill/corpus/subjects.h"
 
 namespace sluice::tools::corpus {
 namespace {
@@ -132,6 +134,48 @@ TEST(Corpus, SamplesAreWellFormed) {
   }
 }
 
+int64_t questions(const Sample& sample) {
+  int64_t count = 0;
+  for (const Json& message : sample.messages.items())
+    count += message.find("role")->string() == "user" ? 1 : 0;
+  return count;
+}
+
+// Several questions under one list of tools in training, one in an item; and where earlier turns
+// are shown with their thoughts, all of them agree on whether there are any.
+TEST(Corpus, ToolConversationsGoOnInTrainingOnly) {
+  for (const char* name : {"one_call", "calls_in_a_row", "parallel_calls", "lookup", "echo"}) {
+    const auto found = std::find_if(kinds().begin(), kinds().end(), [&](const Kind& kind) {
+      return kind.name == std::string(name);
+    });
+    ASSERT_NE(found, kinds().end()) << name;
+    int64_t several = 0;
+    for (int64_t i = 0; i < 300; ++i) {
+      EXPECT_EQ(questions(make_sample(*found, Split::kHeldOut, kSeed, i)), 1) << name;
+      const Sample sample = make_sample(*found, Split::kTrain, kSeed, i);
+      EXPECT_TRUE(sample.keep_thoughts);
+      several += questions(sample) > 1 ? 1 : 0;
+      for (const Json& message : sample.messages.items()) {
+        if (message.find("role")->string() != "assistant") continue;
+        EXPECT_EQ(message.find("reasoning_content")->string().empty(), !sample.thinking);
+      }
+    }
+    EXPECT_GT(several, 100) << name;
+    EXPECT_LT(several, 300) << name;
+  }
+}
+
+// What has to be copied is not from a list that could be learned by heart: most made-up words occur
+// once.
+TEST(Corpus, MadeUpWordsAreMany) {
+  std::set<std::string> words;
+  for (int64_t i = 0; i < 1000; ++i) {
+    Draw draw(kSeed, Split::kTrain, "words", i);
+    words.insert(made_up_word(draw));
+  }
+  EXPECT_GT(words.size(), 950u);
+}
+
 std::string file_text(const std::filesystem::path& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -150,6 +194,13 @@ TEST(Corpus, SameSeedSameBytes) {
   EXPECT_GT(first.size(), 100'000u);
   EXPECT_EQ(first, write("b", 1));
   EXPECT_NE(first, write("c", 2));
+  // Only some kinds.
+  const auto some = write_corpus(
+      folder / "some", {.seed = 1, .samples = 40, .held_out_items = 2, .kinds = {"echo", "fact"}});
+  ASSERT_TRUE(some.ok());
+  EXPECT_EQ(some->samples.size(), 2u);
+  EXPECT_EQ(some->held_out, 4);
+  EXPECT_FALSE(write_corpus(folder / "d", {.seed = 1, .samples = 1, .kinds = {"ecko"}}).ok());
   // Files that are there stay, unless told otherwise.
   EXPECT_FALSE(write_corpus(folder / "a", {.seed = 1, .samples = 1}).ok());
   EXPECT_TRUE(write_corpus(folder / "a", {.seed = 1, .samples = 1, .overwrite = true}).ok());

@@ -77,6 +77,30 @@ TEST_F(Labels, OnlyAfterTheLastUser) {
             "[e\n</think>\n\nd<|im_end|>]");
 }
 
+// Shown as they were generated, earlier turns are labels as well.
+TEST_F(Labels, EarlierTurnsWithTheirThoughts) {
+  EXPECT_EQ(marked(R"({"messages":[{"role":"user","content":"a"},
+      {"role":"assistant","content":"b","reasoning_content":"f"},
+      {"role":"user","content":"c"},{"role":"assistant","content":"d","reasoning_content":"e"}],
+      "chat_template_kwargs":{"preserve_thinking":true}})"),
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>\n"
+            "[f\n</think>\n\nb<|im_end|>]\n"
+            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n<think>\n"
+            "[e\n</think>\n\nd<|im_end|>]");
+}
+
+// With thinking off nobody generates a turn with a thought, even where it is shown.
+TEST_F(Labels, AnEarlierThoughtIsReadWhereThinkingIsOff) {
+  EXPECT_EQ(marked(R"({"messages":[{"role":"user","content":"a"},
+      {"role":"assistant","content":"b","reasoning_content":"f"},
+      {"role":"user","content":"c"},{"role":"assistant","content":"d"}],
+      "chat_template_kwargs":{"preserve_thinking":true,"enable_thinking":false}})"),
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>\n"
+            "f\n</think>\n\nb<|im_end|>\n"
+            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+            "[d<|im_end|>]");
+}
+
 // Calls and the answer to their result are labels, the result is not.
 TEST_F(Labels, ToolResultsAreRead) {
   const std::string text = marked(R"({"messages":[{"role":"user","content":"sum"},

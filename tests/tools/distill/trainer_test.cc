@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "checkpoint/checkpoint.h"
 #include "model/golden.h"
 #include "model/session.h"
 #include "support/paths.h"
@@ -100,6 +101,40 @@ TEST_F(Trainer, ThreadsChangeNoBit) {
   EXPECT_EQ(bytes("one/model.safetensors"), bytes("two/model.safetensors"));
 }
 
+// Before draft_from_step the head keeps its first values, decay included, and the log has no
+// drafts; after it the head is trained, and a run stopped on either side goes on with the same
+// bits.
+TEST_F(Trainer, DraftsFromALaterStep) {
+  const auto later = [&](const std::string& output) {
+    TrainConfig run = config(output);
+    run.draft_from_step = 4;
+    return run;
+  };
+  const auto draft_head = [&](const std::string& output) {
+    const auto file = checkpoint::Checkpoint::open(folder_.path() / output);
+    EXPECT_TRUE(file.ok());
+    const auto* tensor = file->find("mtp.fc.weight");
+    return std::string(reinterpret_cast<const char*>(tensor->bytes.data()), tensor->bytes.size());
+  };
+  RunOptions options;
+  options.until = 1;
+  train(later("first"), options);
+  options.until = 4;
+  train(later("parts"), options);
+  EXPECT_EQ(draft_head("parts"), draft_head("first"));
+  EXPECT_EQ(log("parts").find("\"draft_loss\":[0"), std::string::npos);
+  EXPECT_NE(log("parts").find("\"draft_loss\":[]"), std::string::npos);
+  RunOptions on;
+  on.resume = true;
+  train(later("parts"), on);
+  EXPECT_NE(draft_head("parts"), draft_head("first"));
+  train(later("straight"), {});
+  EXPECT_EQ(log("parts"), log("straight"));
+  EXPECT_EQ(bytes("parts/model.safetensors"), bytes("straight/model.safetensors"));
+  const std::string last = log("parts").substr(log("parts").rfind("{"));
+  EXPECT_EQ(last.find("\"draft_loss\":[]"), std::string::npos) << last;
+}
+
 TEST_F(Trainer, LossFalls) {
   TrainConfig run = config("falls");
   run.steps = 60, run.log_every = 10;
@@ -188,6 +223,9 @@ TEST_F(Trainer, UnknownKeysNameTheNearest) {
   EXPECT_NE(refuse(R"("steps":"ten")").find("steps"), std::string::npos);
   EXPECT_NE(refuse(R"("steps":10)").find("tokenizer"), std::string::npos);
   EXPECT_NE(refuse(R"("steps":1,"steps":2)").find("steps"), std::string::npos);
+  EXPECT_NE(refuse(R"("tokenizer":"t","output":"o","data":["d"],"steps":5,"draft_from_step":5)")
+                .find("draft_from_step"),
+            std::string::npos);
   const auto model = distill::published_config(*parse_json(R"({"hiden_size":3})"), 10);
   ASSERT_FALSE(model.ok());
   EXPECT_NE(model.error().message().find("\"hidden_size\""), std::string::npos);

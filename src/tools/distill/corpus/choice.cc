@@ -22,16 +22,17 @@ constexpr const char* kNumberQuestions[] = {"What is {q}?",         "{q} = ?",
 
 using Options = std::array<std::string, kOptions>;
 
-// The thought goes through the options until one fits: "A 622 no\nB 632 yes".
+// The thought ends with the value and the letter that stands before it: "632 B". The letter is
+// found by looking the value up; going through the options instead ("A 622 no") asks for a copy and
+// a comparison of each, and a small model copied the result where it should have copied the option.
 Sample choice(Draw& draw, std::string asked, const char* mark, const char* ending,
               const Options& options, size_t right, std::string thought) {
   for (size_t i = 0; i < kOptions; ++i) {
     const char letter = static_cast<char>('A' + i);
     asked += fmt::format("\n{}{}{}", letter, mark, options[i]);
-    if (i <= right)
-      thought += fmt::format("\n{} {} {}", letter, options[i], i == right ? "yes" : "no");
   }
   const std::string letter(1, static_cast<char>('A' + right));
+  thought += fmt::format("\n{} {}", options[right], letter);
   return worked(draw, asked + ending, std::move(thought), fmt::format("The answer is {}.", letter),
                 check_of("letter", letter));
 }
@@ -93,7 +94,8 @@ Sample fact_choice(Draw& draw) {
     }
   }
   return choice(draw, fill(kForms[parts[0]], {{"f", field.name}, {"x", country.name}}),
-                kMarks[parts[1]], kEndings[parts[2]], options, right, options[right]);
+                kMarks[parts[1]], kEndings[parts[2]], options, right,
+                fmt::format("The {} of {} is {}.", field.name, country.name, options[right]));
 }
 
 }  // namespace sluice::tools::corpus

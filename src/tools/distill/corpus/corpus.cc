@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/file.h"
@@ -12,28 +13,30 @@ namespace {
 
 // Weights count samples, not tokens: a sample with tools is five times as long as a sum.
 constexpr Kind kKinds[] = {
-    {"addition", addition, 170, true},
-    {"subtraction", subtraction, 190, true},
-    {"multiplication", multiplication, 60, true},
-    {"comparison", number_comparison, 40, true},
+    {"addition", addition, 90, true},
+    {"subtraction", subtraction, 110, true},
+    {"multiplication", multiplication, 80, true},
+    {"comparison", number_comparison, 30, true},
     {"follow_up", follow_up, 30, true},
     {"word_problem", word_problem, 110, true},
-    {"two_step_problem", two_step_problem, 40, true},
-    {"number_choice", number_choice, 70, true},
-    {"fact_choice", fact_choice, 25, true},
-    {"one_call", one_call, 56, true},
-    {"calls_in_a_row", calls_in_a_row, 24, true},
-    {"parallel_calls", parallel_calls, 24, true},
-    {"no_call", no_call, 16, true},
-    {"word_edit", word_edit, 120, true},
-    {"code_edit", code_edit, 20, true},
-    {"json_record", json_record, 25, true},
-    {"greeting", greeting, 15, true},
-    {"fact", fact, 30, true},
-    {"recipe", recipe, 15, true},
-    {"about_sluice", about_sluice, 20, true},
-    {"story", story, 15, false},
-    {"gazetteer_text", gazetteer_text, 10, false},
+    {"two_step_problem", two_step_problem, 35, true},
+    {"number_choice", number_choice, 90, true},
+    {"fact_choice", fact_choice, 50, true},
+    {"one_call", one_call, 70, true},
+    {"calls_in_a_row", calls_in_a_row, 25, true},
+    {"parallel_calls", parallel_calls, 25, true},
+    {"no_call", no_call, 20, true},
+    {"lookup", lookup, 80, true},
+    {"echo", echo, 70, true},
+    {"word_edit", word_edit, 90, true},
+    {"code_edit", code_edit, 35, true},
+    {"json_record", json_record, 45, true},
+    {"greeting", greeting, 12, true},
+    {"fact", fact, 70, true},
+    {"recipe", recipe, 12, true},
+    {"about_sluice", about_sluice, 18, true},
+    {"story", story, 10, false},
+    {"gazetteer_text", gazetteer_text, 15, false},
 };
 
 constexpr const char* kSystemTexts[] = {"You are a helpful assistant.", "You are sprout.",
@@ -56,6 +59,24 @@ void add_earlier_turn(Sample& sample, Draw& draw) {
   prepend(sample, {turn[0], turn[1]});
 }
 
+// The kinds of these names; all for none.
+Result<std::vector<const Kind*>> choose(const std::vector<std::string>& names) {
+  std::vector<const Kind*> chosen;
+  for (const Kind& kind : kKinds) {
+    if (names.empty() || std::find(names.begin(), names.end(), kind.name) != names.end())
+      chosen.push_back(&kind);
+  }
+  for (const std::string& name : names) {
+    if (std::none_of(chosen.begin(), chosen.end(),
+                     [&](const Kind* kind) { return kind->name == name; })) {
+      std::string known;
+      for (const Kind& kind : kKinds) known += fmt::format(" {}", kind.name);
+      return bad_input("kinds", fmt::format("there is no \"{}\"", name), "There are" + known);
+    }
+  }
+  return chosen;
+}
+
 }  // namespace
 
 std::span<const Kind> kinds() { return kKinds; }
@@ -65,9 +86,11 @@ Sample make_sample(const Kind& kind, Split split, uint64_t seed, int64_t index) 
   Sample sample = kind.make(draw);
   sample.kind = kind.name;
   if (sample.text.empty()) {
-    if (draw.chance(10)) add_earlier_turn(sample, draw);
     // As a server does it for requests with tools (serving-template.md 1.6).
-    sample.keep_thoughts = !sample.tools.is_null();
+    sample.keep_thoughts = sample.keep_thoughts || !sample.tools.is_null();
+    // Where thoughts are shown, an earlier turn is a label as well, and one of another mind about
+    // thinking would teach the wrong thing; such conversations have turns enough of their own.
+    if (!sample.keep_thoughts && draw.chance(10)) add_earlier_turn(sample, draw);
     if (draw.chance(15)) prepend(sample, {system_message(draw.pick(kSystemTexts))});
   }
   sample.wordings = draw.wordings();
@@ -80,18 +103,19 @@ Result<CorpusReport> write_corpus(const std::filesystem::path& folder,
   std::filesystem::create_directories(folder, error);
   if (error) return failed(folder.string(), error.message(), "Name a folder that can be made");
   CorpusReport report;
+  SLUICE_ASSIGN(const std::vector<const Kind*> chosen, choose(options.kinds));
 
   uint64_t weights = 0;
-  for (const Kind& kind : kKinds) weights += static_cast<uint64_t>(kind.weight);
+  for (const Kind* kind : chosen) weights += static_cast<uint64_t>(kind->weight);
   Draw order(options.seed, Split::kTrain, "order", 0);
-  std::vector<int64_t> made(std::size(kKinds), 0);
+  std::vector<int64_t> made(chosen.size(), 0);
   SLUICE_ASSIGN(FileWriter train, FileWriter::create(folder / "train.jsonl", options.overwrite));
   for (int64_t i = 0; i < options.samples; ++i) {
     uint64_t roll = order.below(weights);
     size_t which = 0;
-    while (roll >= static_cast<uint64_t>(kKinds[which].weight))
-      roll -= static_cast<uint64_t>(kKinds[which++].weight);
-    const Kind& kind = kKinds[which];
+    while (roll >= static_cast<uint64_t>(chosen[which]->weight))
+      roll -= static_cast<uint64_t>(chosen[which++]->weight);
+    const Kind& kind = *chosen[which];
     const int64_t index = made[which]++;
     Sample sample = make_sample(kind, Split::kTrain, options.seed, index);
     sample.check = Json();  // nobody judges a training sample
@@ -104,7 +128,8 @@ Result<CorpusReport> write_corpus(const std::filesystem::path& folder,
 
   SLUICE_ASSIGN(FileWriter held_out,
                 FileWriter::create(folder / "held_out.jsonl", options.overwrite));
-  for (const Kind& kind : kKinds) {
+  for (const Kind* each : chosen) {
+    const Kind& kind = *each;
     for (int64_t i = 0; kind.judged && i < options.held_out_items; ++i, ++report.held_out) {
       const Sample sample = make_sample(kind, Split::kHeldOut, options.seed, i);
       SLUICE_TRY(

@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "tools/distill/corpus/draw.h"
@@ -28,8 +29,9 @@ Sample make_sample(const Kind& kind, Split split, uint64_t seed, int64_t index);
 
 struct CorpusOptions {
   uint64_t seed = 1;
-  int64_t samples = 0;         // training samples of all kinds together
-  int64_t held_out_items = 0;  // of each judged kind
+  int64_t samples = 0;                  // training samples of all kinds together
+  int64_t held_out_items = 0;           // of each judged kind
+  std::vector<std::string> kinds = {};  // only these; empty: all
   bool overwrite = false;
 };
 

@@ -5,6 +5,7 @@
 
 #include "tools/distill/corpus/answer_styles.h"
 #include "tools/distill/corpus/kinds.h"
+#include "tools/distill/corpus/subjects.h"
 #include "tools/distill/corpus/world.h"
 
 namespace sluice::tools::corpus {
@@ -178,13 +179,13 @@ Sample json_record(Draw& draw) {
   constexpr const char* kForms[] = {"As JSON: {x}", "Write this as JSON: {x}",
                                     "Give me a JSON object for: {x}", "Turn into JSON: {x}",
                                     "{x} Answer in JSON."};
-  const std::string name = draw.pick(kNames);
+  const std::string name = any_name(draw);
   const int64_t number = draw.between(2, 99);
   Json value = Json::object();
   std::string told;
   switch (draw.below(3)) {
     case 0: {
-      const std::string city = draw.pick(kCountries).capital;
+      const std::string city = any_city(draw);
       told = fmt::format("{} is {} years old and lives in {}.", name, number, city);
       value.set("name", name);
       value.set("age", number);
@@ -192,7 +193,7 @@ Sample json_record(Draw& draw) {
       break;
     }
     case 1: {
-      const std::string thing = draw.pick(kThings), colour = draw.pick(kColours);
+      const std::string thing = any_thing(draw), colour = draw.pick(kColours);
       told = fmt::format("{} has {} {} {}.", name, number, colour, thing);
       value.set("name", name);
       value.set("count", number);

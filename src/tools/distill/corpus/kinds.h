@@ -32,6 +32,10 @@ Sample word_edit(Draw& draw);  // replace, upper case, reverse, sort, first, las
 Sample code_edit(Draw& draw);  // a line to repair or a name to change
 Sample json_record(Draw& draw);
 
+// lookups.cc: what stands in a list, and exact copies; in training several in one conversation.
+Sample lookup(Draw& draw);
+Sample echo(Draw& draw);
+
 // talk.cc: greetings, who are you, countries, cooking, sluice.
 Sample greeting(Draw& draw);
 Sample fact(Draw& draw);

@@ -45,8 +45,12 @@ std::string columns(int64_t left, char operation, int64_t right) {
     value = operation == '-' ? value + carried * 10 : value % 10;
     result.insert(0, std::to_string(value));
     if (column == 0 && carried > 0) result.insert(0, std::to_string(carried));
-    text += fmt::format("\n{}{}{}{}{}={}{}{}:{}", a, operation, b, sign, carry, value, sign,
-                        carried * 10, result);
+    if (product) {
+      text += fmt::format("\n{}*{}={:02}+{}={:02}:{}", a, b, a * b, carry, a * b + carry, result);
+    } else {
+      text += fmt::format("\n{}{}{}{}{}={}{}{}:{}", a, operation, b, sign, carry, value, sign,
+                          carried * 10, result);
+    }
     carry = carried;
   }
   return text;

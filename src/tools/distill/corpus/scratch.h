@@ -5,8 +5,16 @@
 //   4+8+1=3+10:32
 //   3+2+1=6+0:632
 //
+// Subtraction borrows in the same form (4-8-0=6-10). A product has one step more in each column, so
+// that it needs the table of products and that of sums, not one table of both:
+//
+//   347*6
+//   7*6=42+0=42:2  digit * digit = product + carry = total : the result so far
+//   4*6=24+4=28:82
+//   3*6=18+2=20:2082
+//
 // Every token is a copy from a fixed distance or an entry of a small table: what four layers can
-// learn. Each line is a true equation (4-8-0=6-10 for a borrowed ten), so that people can follow.
+// learn. Each line is a true equation, so that people can follow.
 // Writing only the sum of a column ("=12") is shorter, but then addition and subtraction would
 // differ and the digit to copy would move; collecting the digits at the end asks for a reversal.
 #pragma once

@@ -7,53 +7,62 @@
 namespace sluice::tools::corpus {
 namespace {
 
-constexpr size_t kVariants = 3, kMostParameters = 3;
+constexpr size_t kNameVariants = 4, kDescriptions = 3, kParameterVariants = 5;
+constexpr size_t kMostParameters = 3;
 
 struct Family {
-  const char* names[kVariants];
-  const char* descriptions[kVariants];
+  const char* names[kNameVariants];
+  const char* descriptions[kDescriptions];
   size_t parameter_count;
-  const char* parameters[kVariants][kMostParameters];
+  const char* parameters[kParameterVariants][kMostParameters];
   bool integer = false;  // the type of the parameters; else string
 };
 
 constexpr Family kFamilies[kTools] = {
-    {{"calculator", "calculate", "compute"},
+    {{"calculator", "calculate", "compute", "do_math"},
      {"Computes an expression.", "Works out a sum or a product.", "Does arithmetic."},
      1,
-     {{"expression"}, {"formula"}, {"task"}}},
-    {{"get_price", "price_of", "find_price"},
+     {{"expression"}, {"formula"}, {"task"}, {"input"}, {"query"}}},
+    {{"get_price", "price_of", "find_price", "price_list"},
      {"Returns the price of one item.", "Looks up a price.", "Price list of the shop."},
      1,
-     {{"item"}, {"product"}, {"thing"}}},
-    {{"get_phone", "phone_of", "find_phone"},
+     {{"item"}, {"product"}, {"thing"}, {"name"}, {"article"}}},
+    {{"get_phone", "phone_of", "find_phone", "phone_book"},
      {"Returns a phone number.", "Looks up a person's phone.", "Phone book."},
      1,
-     {{"name"}, {"person"}, {"who"}}},
-    {{"get_weather", "weather_in", "find_weather"},
+     {{"name"}, {"person"}, {"who"}, {"contact"}, {"query"}}},
+    {{"get_weather", "weather_in", "find_weather", "weather_report"},
      {"Returns the weather of a city.", "Looks up the weather.", "Weather report."},
      1,
-     {{"city"}, {"place"}, {"location"}}},
-    {{"add_event", "new_event", "create_event"},
+     {{"city"}, {"place"}, {"location"}, {"where"}, {"name"}}},
+    {{"add_event", "new_event", "create_event", "plan_event"},
      {"Adds an event to the calendar.", "Writes into the calendar.", "Makes an appointment."},
      3,
-     {{"title", "day", "time"}, {"event", "date", "hour"}, {"what", "day", "hour"}}},
-    {{"list_events", "show_events", "get_events"},
+     {{"title", "day", "time"},
+      {"event", "date", "hour"},
+      {"what", "day", "hour"},
+      {"title", "date", "start"},
+      {"name", "weekday", "time"}}},
+    {{"list_events", "show_events", "get_events", "events_on"},
      {"Lists the events of a day.", "Reads the calendar.", "Shows a day's appointments."},
      1,
-     {{"day"}, {"date"}, {"weekday"}}},
-    {{"read_file", "open_file", "show_file"},
+     {{"day"}, {"date"}, {"weekday"}, {"when"}, {"query"}}},
+    {{"read_file", "open_file", "show_file", "get_file"},
      {"Reads a file.", "Returns the text of a file.", "Shows what a file holds."},
      1,
-     {{"path"}, {"file"}, {"filename"}}},
-    {{"write_file", "save_file", "store_file"},
+     {{"path"}, {"file"}, {"filename"}, {"name"}, {"source"}}},
+    {{"write_file", "save_file", "store_file", "put_file"},
      {"Writes a file.", "Saves text to a file.", "Puts text into a file."},
      2,
-     {{"path", "text"}, {"file", "content"}, {"filename", "content"}}},
-    {{"set_timer", "start_timer", "new_timer"},
+     {{"path", "text"},
+      {"file", "content"},
+      {"filename", "content"},
+      {"target", "text"},
+      {"name", "body"}}},
+    {{"set_timer", "start_timer", "new_timer", "run_timer"},
      {"Starts a timer.", "Rings after some minutes.", "Kitchen timer."},
      1,
-     {{"minutes"}, {"duration"}, {"length"}},
+     {{"minutes"}, {"duration"}, {"length"}, {"time"}, {"wait"}},
      true},
 };
 
@@ -61,15 +70,12 @@ const Family& family(Tool tool) { return kFamilies[static_cast<size_t>(tool)]; }
 
 }  // namespace
 
-Toolbox::Toolbox(Draw& draw, std::initializer_list<Tool> needed, size_t others,
-                 std::initializer_list<Tool> without) {
-  const auto has = [&](Tool tool) {
-    return std::any_of(offers_.begin(), offers_.end(),
-                       [&](const Offer& offer) { return offer.tool == tool; });
-  };
+Toolbox::Toolbox(Draw& draw, const std::vector<Tool>& needed, size_t others,
+                 const std::vector<Tool>& without) {
   const auto add = [&](Tool tool) {
-    if (has(tool)) return;
-    offers_.push_back({tool, draw.below(kVariants), draw.below(kVariants), draw.below(kVariants)});
+    if (offers(tool)) return;
+    offers_.push_back({tool, draw.below(kNameVariants), draw.below(kDescriptions),
+                       draw.below(kParameterVariants)});
   };
   for (const Tool tool : needed) add(tool);
   for (size_t i = draw.below(others + 1); i > 0; --i) {
@@ -77,6 +83,11 @@ Toolbox::Toolbox(Draw& draw, std::initializer_list<Tool> needed, size_t others,
     if (std::find(without.begin(), without.end(), tool) == without.end()) add(tool);
   }
   for (size_t i = offers_.size(); i > 1; --i) std::swap(offers_[i - 1], offers_[draw.below(i)]);
+}
+
+bool Toolbox::offers(Tool tool) const {
+  return std::any_of(offers_.begin(), offers_.end(),
+                     [&](const Offer& offer) { return offer.tool == tool; });
 }
 
 Json Toolbox::definitions() const {

@@ -29,9 +29,10 @@ inline constexpr size_t kTools = 9;
 class Toolbox {
  public:
   // The needed ones and up to `others` more, in any order; never one of `without`.
-  Toolbox(Draw& draw, std::initializer_list<Tool> needed, size_t others,
-          std::initializer_list<Tool> without = {});
+  Toolbox(Draw& draw, const std::vector<Tool>& needed, size_t others,
+          const std::vector<Tool>& without = {});
 
+  bool offers(Tool tool) const;
   Json definitions() const;
   std::string name(Tool tool) const;
   // {"name", "arguments"}, the form of a check; values in the family's order.
