@@ -87,6 +87,9 @@ class Engine::Loop {
   std::unordered_set<RequestId> cancelled;
   RequestId last_id = 0;
 
+  std::mutex use_mutex;  // guards the one below
+  CacheUse use;
+
  private:
   void admit();
   std::unique_ptr<Sequence> next_waiting();
@@ -116,6 +119,7 @@ Status Engine::Loop::take_memory() {
     SLUICE_ASSIGN(drafter, MtpDrafter::create(model, shape.max_rows()));
   }
   SLUICE_ASSIGN(prefixes, PrefixCache::create(model, shape, extra, *cache, *recurrent, drafts));
+  use = prefixes->use();
   return {};
 }
 
@@ -233,6 +237,7 @@ void Engine::Loop::start(Sequence& sequence) {
   free_slots.pop_back();
   const ops::View hidden = prefixes->begin(sequence);
   if (!hidden.empty()) drafter->fill_row(sequence, hidden, *cache, *workspace);
+  sequence.listener->on_start(sequence.begin);
   depths.start(sequence);
   sequence.draft_counts.depth = drafter ? shape.draft_depth : 0;
   sequence.draft_counts.proposed.assign(static_cast<size_t>(sequence.draft_counts.depth), 0);
@@ -411,6 +416,7 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     Sequence& sequence = *segment.sequence;
     sequence.drafts.clear();
     const int64_t count = segment.answer ? sequence.commit : segment.row_count;
+    if (count == 0) continue;  // the grammar could not go on
     prefixes->note_hidden(sequence, hidden, segment.first_row + count - 1);
     // Pages that are kept need the head's rows too.
     if (sequence.finished && !prefixes->on()) continue;
@@ -442,6 +448,8 @@ void Engine::Loop::retire() {
     sequence->listener->on_finish(sequence->report);
     return true;
   });
+  const std::lock_guard lock(use_mutex);
+  use = prefixes->use();
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const model::TextModel& model,
@@ -490,6 +498,11 @@ bool Engine::step() {
 void Engine::run_until_idle() {
   while (step()) {
   }
+}
+
+CacheUse Engine::cache_use() const {
+  const std::lock_guard lock(loop_->use_mutex);
+  return loop_->use;
 }
 
 bool Engine::intact() const {

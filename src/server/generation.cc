@@ -242,9 +242,13 @@ void Generator::Run::note_finish(size_t choice, const Finish& finish) {
 
 // Only a whole turn can come back as one: an answer that was cut is rendered anew.
 void Generator::Run::remember(OpenTurn& turn) {
-  if (replay_.memory == nullptr || turn.tokens.empty() ||
-      turn.shown.finish.cause != Finish::Cause::kEndOfTurn || !turn.shown.finish.report.stop_id)
-    return;
+  const Finish& finish = turn.shown.finish;
+  const bool whole =
+      finish.cause == Finish::Cause::kEndOfTurn || finish.cause == Finish::Cause::kToolCall;
+  if (replay_.memory == nullptr || turn.tokens.empty() || !whole) return;
+  // A grammar, or the limit of one call, ends a turn before the model writes its end.
+  const auto end = generator_.model_.tokenizer->find_added("<|im_end|>");
+  if (end && !finish.report.stop_id) turn.tokens.push_back(*end);
   replay_.memory->remember(replay_.scope, turn.shown.message(), std::move(turn.tokens));
 }
 
