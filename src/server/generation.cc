@@ -346,7 +346,7 @@ Generator::Generator(const ModelText& model, const ServerOptions& options, Engin
       turns_(kTurnMemoryBytes) {}
 
 asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
-    const GenerationRequest& request, Replay replay) {
+    const GenerationRequest& request, const Replay& replay) {
   // Rendering and encoding a long conversation takes a while; connections must not wait for it.
   std::optional<Answerable<std::vector<PreparedPrompt>>> prompts;
   auto work = [&]() -> asio::awaitable<void> {

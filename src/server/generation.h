@@ -40,7 +40,12 @@ class Generator {
 
   // Prompts only, on a worker: count_tokens, tokenize, apply-template.
   boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
-      const GenerationRequest& request, Replay replay = {});
+      const GenerationRequest& request, const Replay& replay);
+  // No default argument above: GCC 12 destroys such a temporary of a coroutine's call twice.
+  boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
+      const GenerationRequest& request) {
+    return prepare(request, no_replay_);
+  }
 
   // Ends what runs with an error in the protocol's words: all, or those that go by this id.
   size_t abort_all(const ApiError& why);
@@ -62,6 +67,7 @@ class Generator {
   Metrics& metrics_;
   OutputGrammars grammars_;
   chat::TurnMemory turns_;
+  const Replay no_replay_;
   std::set<Run*> active_;
   std::set<std::string> named_fields_;
 };
