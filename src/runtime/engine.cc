@@ -416,6 +416,7 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     Sequence& sequence = *segment.sequence;
     sequence.drafts.clear();
     const int64_t count = segment.answer ? sequence.commit : segment.row_count;
+    if (count == 0) continue;  // the grammar could not go on
     prefixes->note_hidden(sequence, hidden, segment.first_row + count - 1);
     // Pages that are kept need the head's rows too.
     if (sequence.finished && !prefixes->on()) continue;

@@ -3,18 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <chrono>
 #include <ctime>
 #include <limits>
 #include <random>
-#include <variant>
 
 #include "base/log.h"
 #include "server/auth.h"
-#include "server/core/mailbox.h"
+#include "server/choice_listener.h"
 
 namespace sluice::server {
 namespace {
@@ -22,79 +19,6 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr size_t kTurnMemoryBytes = size_t{64} << 20;
-
-// From the engine's thread to the connection's.
-struct EngineEvent {
-  int choice = 0;
-  struct PromptToken {
-    runtime::SampledToken token;
-  };
-  struct Failure {
-    ApiError::Kind kind = ApiError::Kind::kInternal;
-    std::string why;
-  };
-  std::variant<runtime::SampledToken, PromptToken, runtime::RequestReport, Failure> what;
-};
-
-// What the connection's thread and the engine's have to know of each other.
-struct Pace {
-  std::atomic<bool> writing{false};   // a write is under way
-  std::atomic<bool> too_slow{false};  // and took so long that the request was cancelled
-};
-
-// Hands on what comes of one choice. A client that does not read must not fill the memory with
-// tokens that wait for it: if more than `most_waiting` of them come during one write, its request
-// is cancelled from here, since the connection's coroutine stands in that write. (Holding the
-// engine's sequence back instead would keep its place in the batch for a client that may never come
-// back.)
-class ChoiceListener final : public JobListener {
- public:
-  ChoiceListener(int choice, std::shared_ptr<Mailbox<EngineEvent>> mailbox,
-                 std::shared_ptr<Pace> pace, EngineHost& host, Metrics& metrics,
-                 size_t most_waiting)
-      : choice_(choice),
-        mailbox_(std::move(mailbox)),
-        pace_(std::move(pace)),
-        host_(host),
-        metrics_(metrics),
-        most_waiting_(most_waiting) {}
-  void set_id(runtime::RequestId id) { id_ = id; }
-  void on_prompt_token(const runtime::SampledToken& token) override {
-    mailbox_->push({choice_, EngineEvent::PromptToken{token}});
-  }
-  void on_token(const runtime::TokenEvent& event) override {
-    if (cut_) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (last_) metrics_.observe_token_gap(std::chrono::duration<double>(now - *last_).count());
-    last_ = now;
-    const size_t waiting = mailbox_->push({choice_, event.token});
-    // The id may not be known yet while submit() returns; then the next token sees to it.
-    if (waiting <= most_waiting_ || !pace_->writing || id_ == 0) return;
-    cut_ = pace_->too_slow = true;
-    mailbox_->push({choice_, EngineEvent::Failure{
-                                 ApiError::Kind::kTimeout,
-                                 fmt::format("the client reads too slowly: {} tokens waited for it",
-                                             waiting)}});
-    host_.cancel(id_);
-  }
-  void on_finish(const runtime::RequestReport& report) override {
-    if (!cut_) mailbox_->push({choice_, report});
-  }
-  void on_failure(const std::string& why) override {
-    if (!cut_) mailbox_->push({choice_, EngineEvent::Failure{ApiError::Kind::kInternal, why}});
-  }
-
- private:
-  const int choice_;
-  const std::shared_ptr<Mailbox<EngineEvent>> mailbox_;
-  const std::shared_ptr<Pace> pace_;
-  EngineHost& host_;
-  Metrics& metrics_;
-  const size_t most_waiting_;
-  std::atomic<runtime::RequestId> id_{0};
-  std::optional<std::chrono::steady_clock::time_point> last_;  // token; the engine's thread only
-  bool cut_ = false;                                           // the same
-};
 
 const char* finish_name(const Finish& finish) {
   return finish.cause == Finish::Cause::kLength || finish.cause == Finish::Cause::kContextFull

@@ -78,7 +78,9 @@ struct Metrics::Families {
   prometheus::Family<prometheus::Counter>* disconnects = nullptr;
   prometheus::Family<prometheus::Counter>* accepted_at = nullptr;
   prometheus::Family<prometheus::Counter>* by_source = nullptr;
+  prometheus::Family<prometheus::Counter>* cached_by_source = nullptr;
   prometheus::Family<prometheus::Counter>* parser = nullptr;
+  prometheus::Gauge* waiting_for_room = nullptr;
   prometheus::Counter* rejections = nullptr;
   prometheus::Family<prometheus::Histogram>* http_duration = nullptr;
   prometheus::Histogram* http_fine = nullptr;
@@ -184,6 +186,16 @@ Metrics::Metrics(const ModelText& model, int64_t sequences, bool prefix_cache)
                                   "Tokens of prompts by where they came from");
   for (const char* source : {"local_compute", "local_cache_hit", "external_kv_transfer"})
     f.by_source->Add(labelled("source", source));
+  f.cached_by_source = &f.counter_family("vllm:prompt_tokens_cached_by_source_total",
+                                         "Tokens of prompts that were not read again");
+  for (const char* source : {"device", "host", "disk", "p2p", "external_unspecified"})
+    f.cached_by_source->Add(labelled("source", source));
+  auto& waiting = prometheus::BuildGauge()
+                      .Name("vllm:num_requests_waiting_by_reason")
+                      .Help("Requests that wait for a place in the batch, by why")
+                      .Register(f.registry);
+  f.waiting_for_room = &waiting.Add(labelled("reason", "capacity"));
+  waiting.Add(labelled("reason", "deferred"));
   f.rejections = &f.counter_family("vllm:admission_rejections_total", "Requests refused with 429")
                       .Add({{"model_name", name}, {"reason", "max_num_queued_reqs"}});
   f.parser = &f.counter_family("vllm:tool_call_parser_invocations_total",
@@ -277,6 +289,9 @@ void Metrics::count(const RequestRecord& record) {
   };
   from("local_compute", record.prompt_tokens - record.cached_tokens);
   from("local_cache_hit", record.cached_tokens);
+  Labels device = f.labels;
+  device["source"] = "device";
+  f.cached_by_source->Add(device).Increment(static_cast<double>(record.cached_tokens));
   add("vllm:spec_decode_num_drafts_total", record.draft_steps);
   for (size_t position = 0; position < record.accepted_by_position.size(); ++position) {
     Labels at = f.labels;
@@ -326,6 +341,7 @@ std::string Metrics::render(const EngineCounters& engine, double kv_use) {
   const auto waiting = static_cast<double>(engine.waiting.load());
   const auto running = static_cast<double>(engine.running.load());
   f.gauges["vllm:num_requests_waiting"]->Set(waiting);
+  f.waiting_for_room->Set(waiting);
   f.gauges["vllm:num_requests_running"]->Set(running);
   f.gauges["vllm:kv_cache_usage_perc"]->Set(kv_use);
   f.take_steps(engine);

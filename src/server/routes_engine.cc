@@ -82,7 +82,8 @@ Json slots_json(const std::vector<RequestState>& requests, const ServerOptions& 
 Json default_sampling(const ModelText& model) {
   Json params = Json::object();
   const auto add = [&](const char* name, Json fallback) {
-    const Json* stored = model.generation_config.find(name);
+    const bool kept = model.sampling_defaults != SamplingDefaults::kNone;
+    const Json* stored = kept ? model.generation_config.find(name) : nullptr;
     params.set(name, stored != nullptr && stored->is_number() ? *stored : std::move(fallback));
   };
   add("temperature", 1.0);
@@ -173,6 +174,8 @@ Json Api::configuration_json() const {
            static_cast<int64_t>(options_.limits.stalled_client.count()));
   body.set("client_backlog", options_.client_backlog);
   body.set("reasoning_budget", options_.thinking.budget);
+  constexpr const char* kDefaults[] = {"model", "auto", "none"};
+  body.set("sampling_defaults", kDefaults[static_cast<size_t>(model_.sampling_defaults)]);
   body.set("default_sampling", default_sampling(model_));
   body.set("memory_plan", plan_json(options_.plan));
   return body;

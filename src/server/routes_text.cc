@@ -103,7 +103,7 @@ void Api::add_text_routes() {
                                  RequestRecord&) -> asio::awaitable<void> {
     Fields fields(body);
     const std::vector<TokenId> ids = fields.ids("tokens", model_.vocabulary);
-    if (body.find("tokens") == nullptr) fields.complain("tokens", "is missing");
+    if (fields.any("tokens") == nullptr) fields.complain("tokens", "is missing");
     http::Response response;
     if (const Status status = fields.status(); !status.ok()) {
       response = openai::error_response(invalid_request(status.error()));

@@ -144,7 +144,8 @@ class Constrained(unittest.TestCase):
         assert cls.server.stop() == 0
 
     def ask(self, call, **more):
-        return call(**{"model": "claude-x", "max_tokens": 600, "messages": say("Tell me about a pear."), **more})
+        return call(**{"model": "claude-x", "max_tokens": 1500, "messages": say("Tell me about a pear."),
+                       "extra_body": {"temperature": 0}, **more})
 
     def test_parse(self):
         for thinking in ({"type": "disabled"}, {"type": "enabled", "budget_tokens": 1024}):

@@ -21,10 +21,12 @@ using test::GoldenModel;
 struct Rule {
   TokenId opener = -1;
   size_t length = 20;
+  size_t dead_end = 1'000;  // tokens after which none is allowed
 
   bool allows(std::span<const TokenId> before, TokenId id) const {
     const size_t bound = bound_from(before);
     if (bound > before.size()) return true;
+    if (before.size() >= dead_end) return false;
     const TokenId last = before.empty() ? 0 : before.back();
     return (id + last + static_cast<TokenId>(before.size())) % 3 == 0;
   }
@@ -252,6 +254,11 @@ TEST_P(ConstrainedEngine, EndsWhereItMust) {
   Request impossible = cut;
   impossible.grammar = std::make_shared<RuleGrammar>(Rule{}, 0);
   EXPECT_TRUE(run_one(*engine, impossible).ids.empty());
+  for (const int depth : {0, 3}) {
+    EngineShape keeping = shape(depth);
+    keeping.prefix_cache = 4 << 20;  // what is kept of the answer includes the head's rows
+    EXPECT_EQ(run_one(*model().engine(keeping), request({.dead_end = 7}, 0.0)).ids.size(), 7u);
+  }
 }
 
 TEST_P(ConstrainedEngine, ForbiddenIdsAreNotDrawnAtAnyDepth) {

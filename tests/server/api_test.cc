@@ -33,14 +33,14 @@ std::set<std::string> described() {
 }
 
 struct WholeApi {
-  boost::asio::thread_pool workers{1};
+  boost::asio::thread_pool workers{1}, compilers{1};
   ServerOptions options = [] {
     ServerOptions made;
     made.quiet = true;
     return made;
   }();
   EngineHost host{make_scripted_engine({}, *test::model_text().tokenizer, {0}, {}), 1};
-  Api api{test::model_text(), options, host, workers};
+  Api api{test::model_text(), options, host, workers, compilers};
 };
 
 TEST(Api, EveryRouteIsDescribedAndTheOtherWayRound) {

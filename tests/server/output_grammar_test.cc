@@ -1,6 +1,7 @@
 // From requests to grammars: what is compiled, for which answer, and what is refused.
 #include "server/core/output_grammar.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -84,9 +85,12 @@ TEST(OutputGrammars, RefusalsNameTheField) {
   EXPECT_EQ(error(request).what, "tools");
   // What takes too long or too much is refused as well, whatever its keywords.
   request.tools = {};
-  request.constraint =
-      schema(R"({"type":"array","minItems":1000,"items":{"type":"array","minItems":1000,
-      "items":{"type":"object","properties":{"a":{"type":"string","maxLength":250}}}}})");
+  std::string texts;
+  for (int i = 0; i < 30; ++i) {
+    texts +=
+        fmt::format(R"({}"p{}":{{"type":"string","maxLength":{}}})", i == 0 ? "" : ",", i, 220 + i);
+  }
+  request.constraint = schema((R"({"type":"object","properties":{)" + texts + "}}").c_str());
   EXPECT_EQ(error(request).what, "response_format");
 }
 

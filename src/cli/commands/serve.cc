@@ -77,6 +77,11 @@ class Serve : public Command {
                    "what stands before the closing of a thought that is over budget");
     app.add_flag("--no-loop-breaker{false}", options_.thinking.break_loops,
                  "let thoughts that repeat themselves go on");
+    app.add_option("--sampling-defaults", sampling_defaults_,
+                   "for requests that name no sampling: model (its generation_config.json), auto "
+                   "(recommended, by mode) or none")
+        ->check(CLI::IsMember({"model", "auto", "none"}))
+        ->capture_default_str();
     app.add_option("--request-log", options_.request_log, "a file for one JSON line a request");
     app.add_flag("--open-metrics{false}", options_.metrics_need_key, "/metrics needs no key");
     app.add_option("--drain-grace", grace_s_, "seconds of 503 after SIGTERM before closing")
@@ -198,6 +203,9 @@ class Serve : public Command {
     text.chat_template = files.chat_template ? &*files.chat_template : nullptr;
     text.bos_token = files.bos_token;
     text.eos_token = files.eos_token;
+    text.sampling_defaults = sampling_defaults_ == "auto"   ? server::SamplingDefaults::kByMode
+                             : sampling_defaults_ == "none" ? server::SamplingDefaults::kNone
+                                                            : server::SamplingDefaults::kModel;
     if (files.generation_config) text.generation_config = *files.generation_config;
     text.names = aliases_.empty() ? std::vector{default_name(files.path)} : aliases_;
     return text;
@@ -232,7 +240,8 @@ class Serve : public Command {
   ModelOptions model_;
   server::ServerOptions options_;
   std::vector<std::string> aliases_;
-  std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on";
+  std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on",
+                                                  sampling_defaults_ = "model";
   int64_t sequences_ = 4;
   double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10, stalled_s_ = 60;
 };
