@@ -420,8 +420,12 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     prefixes->note_hidden(sequence, hidden, segment.first_row + count - 1);
     // Pages that are kept need the head's rows too.
     if (sequence.finished && !prefixes->on()) continue;
+    // A row needs the token behind it, which a grammar without a first token has not given.
+    const bool ends = sequence.processed == static_cast<int64_t>(sequence.tokens.size());
+    const int64_t followed = count - (ends ? 1 : 0);
+    if (followed == 0) continue;
     kept.push_back(
-        {&sequence, segment.first_row, count, sequence.processed - count, segment.answer});
+        {&sequence, segment.first_row, followed, sequence.processed - count, segment.answer});
   }
   depths.choose(kept);
   drafter->propose(kept, hidden, *cache, *workspace);

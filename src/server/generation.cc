@@ -99,7 +99,7 @@ asio::awaitable<void> Generator::Run::run() {
     replay_.memory = &generator_.turns_;
     replay_.scope = user_scope(exchange_.request().headers);
   }
-  auto prompts = co_await generator_.prepare(job_.request, replay_);
+  auto prompts = co_await generator_.prepare(job_.request, &replay_);
   if (gone_) {
     record_.finish = "abort";
     record_.disconnect = "prompt";
@@ -346,11 +346,11 @@ Generator::Generator(const ModelText& model, const ServerOptions& options, Engin
       turns_(kTurnMemoryBytes) {}
 
 asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
-    const GenerationRequest& request, const Replay& replay) {
+    const GenerationRequest& request, const Replay* replay) {
   // Rendering and encoding a long conversation takes a while; connections must not wait for it.
   std::optional<Answerable<std::vector<PreparedPrompt>>> prompts;
   auto work = [&]() -> asio::awaitable<void> {
-    prompts.emplace(prepare_prompts(request, model_, replay));
+    prompts.emplace(prepare_prompts(request, model_, replay != nullptr ? *replay : Replay()));
     co_return;
   };
   co_await asio::co_spawn(workers_, work, asio::use_awaitable);

@@ -38,14 +38,10 @@ class Generator {
 
   boost::asio::awaitable<void> run(http::Exchange& exchange, Job job, RequestRecord& record);
 
-  // Prompts only, on a worker: count_tokens, tokenize, apply-template.
+  // Prompts only, on a worker: count_tokens, tokenize, apply-template. `replay` is borrowed, not
+  // taken: GCC 12 destroys temporary arguments of an awaited call twice.
   boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
-      const GenerationRequest& request, const Replay& replay);
-  // No default argument above: GCC 12 destroys such a temporary of a coroutine's call twice.
-  boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
-      const GenerationRequest& request) {
-    return prepare(request, no_replay_);
-  }
+      const GenerationRequest& request, const Replay* replay = nullptr);
 
   // Ends what runs with an error in the protocol's words: all, or those that go by this id.
   size_t abort_all(const ApiError& why);
@@ -67,7 +63,6 @@ class Generator {
   Metrics& metrics_;
   OutputGrammars grammars_;
   chat::TurnMemory turns_;
-  const Replay no_replay_;
   std::set<Run*> active_;
   std::set<std::string> named_fields_;
 };

@@ -15,6 +15,7 @@ TOOL = {"type": "function", "function": {"name": "plant", "parameters": {
 class PromptCache(unittest.TestCase):
     def server(self, *flags):
         server = Server("--sequences", "2", *flags, answers=None)
+        self.addCleanup(server.folder.cleanup)
         self.addCleanup(lambda: self.assertEqual(server.stop(), 0))
         return server
 
@@ -65,11 +66,21 @@ class PromptCache(unittest.TestCase):
             self.assertEqual(len(calls), 1)
             # Of the answer all but its last token, which was never fed.
             expected = prompt + usage["completion_tokens"] - 1
-            # As clients do it: keys in another order, other spaces, no thought.
+            # As clients do it: keys in another order, other spaces. (Without the thought, equal calls could not be
+            # told apart, and the latest would stand for all of them.)
             arguments = dict(sorted(json.loads(calls[0]["function"]["arguments"]).items()))
             calls[0]["function"]["arguments"] = json.dumps(arguments, indent=1)
-            messages.append({"role": "assistant", "content": choice["message"]["content"], "tool_calls": calls})
+            messages.append({"role": "assistant", "content": choice["message"]["content"], "tool_calls": calls,
+                             "reasoning_content": choice["message"]["reasoning_content"]})
             messages.append({"role": "tool", "tool_call_id": calls[0]["id"], "content": f"done {turn}"})
+
+    def test_the_other_routes_for_prompts(self):
+        server = self.server()
+        body = {"messages": [{"role": "user", "content": "Which tree?"}]}
+        for _ in range(3):
+            self.assertIn("Which tree?", self.post(server, "/apply-template", body)["prompt"])
+            count = self.post(server, "/v1/messages/count_tokens", {"model": "sprout", **body})["input_tokens"]
+            self.assertGreater(count, 0)
 
     def test_anthropic_usage_adds_up(self):
         server = self.server()
