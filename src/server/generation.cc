@@ -353,6 +353,12 @@ asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
   co_return std::move(*prompts);
 }
 
+// Not a coroutine itself.
+asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
+    const GenerationRequest& request) {
+  return prepare(request, Replay{});
+}
+
 asio::awaitable<Answerable<Generator::Compiled>> Generator::compile(
     const GenerationRequest& request) {
   const auto output = structured_output(request);
