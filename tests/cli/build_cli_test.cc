@@ -196,6 +196,7 @@ TEST_F(Builds, RefusalsHaveTheirExitCodes) {
   expect_done({"convert", "sprout", out("a.gguf"), "--to", "gguf"});
   fs::create_directories(folder_.path() / "photos" / "holiday");
   std::ofstream(folder_.path() / "photos" / "config.json") << "{}";
+  std::ofstream(out("c.README.md")) << "mine";
   struct Refusal {
     std::vector<std::string> arguments;
     int exit_code;
@@ -205,6 +206,7 @@ TEST_F(Builds, RefusalsHaveTheirExitCodes) {
            {{"convert", out("a.gguf"), out("a.gguf"), "--to", "gguf", "--overwrite"}, 2},
            {{"convert", "sprout", out("photos"), "--to", "safetensors", "--overwrite"}, 2},
            {{"convert", "sprout", out("no/such/folder"), "--to", "safetensors"}, 2},
+           {{"convert", "sprout", out("c.gguf"), "--to", "gguf"}, 2},  // c.README.md is somebody's
            {{"convert", "sprout", out("b.gguf"), "--to", "safetensors"}, 2},
            {{"convert", "sprout", out("b"), "--to", "safetensors", "--type", "f16"}, 2},
            {{"convert", "sprout", out("b"), "--to", "tar"}, 2},

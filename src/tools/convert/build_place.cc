@@ -76,6 +76,12 @@ Result<BuildPlace> BuildPlace::create(const fs::path& out, const std::vector<fs:
   place.out_ = whole;
   place.overwrite_ = overwrite;
   if (whole.extension() == kGgufSuffix) place.file_name_ = whole.filename().string();
+  for (const char* name : {"README.md", "quantization_report.json"}) {
+    const fs::path beside = whole.parent_path() / place.companion(name);
+    if (!overwrite && !place.file_name_.empty() && fs::exists(beside, error))
+      return usage_error(beside.string(), "exists already and belongs to that name",
+                         "Choose another name or add --overwrite");
+  }
   fs::path staging = whole;
   staging += ".partial";
   fs::remove_all(staging, error);

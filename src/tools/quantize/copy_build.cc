@@ -136,8 +136,8 @@ Status write_piece(const Source& source, const CopyRequest& request, const Piece
   const int64_t columns = shape.empty() ? 1 : shape.back();
   int64_t rows = 1;
   for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
-  report.tensors.push_back({piece.spec.name, piece.format, rows, columns, bytes_of(piece.spec),
-                            error.relative(), false});
+  report.tensors.push_back(
+      {piece.spec.name, piece.format, rows, columns, bytes_of(piece.spec), error.relative()});
   report.bytes += bytes_of(piece.spec);
   return {};
 }

@@ -148,8 +148,7 @@ Status write_gguf(const Source& source, const GgufPlan& plan, const std::filesys
     const auto elements = static_cast<uint64_t>(reader.rows() * reader.columns());
     const auto bytes = dtype_bytes(tensor.spec.dtype, elements).value_or(0);
     report.tensors.push_back({tensor.spec.name, lower(dtype_name(tensor.spec.dtype)), reader.rows(),
-                              reader.columns(), bytes, error.relative(),
-                              has_blocks(tensor.spec.dtype)});
+                              reader.columns(), bytes, error.relative()});
     report.parameters += elements;
     report.bytes += bytes;
   }

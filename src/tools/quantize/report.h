@@ -18,9 +18,8 @@ struct TensorReport {
   std::string name;  // in the build
   std::string format;
   int64_t rows = 0, columns = 0;
-  uint64_t bytes = 0;      // codes, scales and tensor scales
-  double error = 0;        // |Q(W) - W| / |W| against the source's values
-  bool quantized = false;  // fewer bits than BF16
+  uint64_t bytes = 0;  // codes, scales and tensor scales
+  double error = 0;    // |Q(W) - W| / |W| against the source's values
 };
 
 // The result against its source on one text (docs/quantization.md).

@@ -336,10 +336,9 @@ class Build {
       const EncodedMatrix& matrix = tensor.weight->bound->matrix;
       const bool quantized = tensor.kind == PlaneKind::kCodes;
       const Format plain = spec.dtype == DType::kF32 ? Format::kF32 : Format::kBF16;
-      report_.tensors.push_back({spec.name,
-                                 std::string(format_name(quantized ? tensor.format : plain)),
-                                 matrix.rows, matrix.columns, bytes_of_.at(tensor.weight),
-                                 errors_[tensor.weight].relative(), quantized});
+      report_.tensors.push_back(
+          {spec.name, std::string(format_name(quantized ? tensor.format : plain)), matrix.rows,
+           matrix.columns, bytes_of_.at(tensor.weight), errors_[tensor.weight].relative()});
       report_.parameters += static_cast<uint64_t>(matrix.rows * matrix.columns);
     }
   }
