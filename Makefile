@@ -30,11 +30,12 @@ asan:
 	scripts/run_tests.sh $(ASAN_PRESET) $(if $(ASAN_TESTS),-R "^($$(echo $(ASAN_TESTS) | tr ' ' '|'))$$",-LE suite)
 
 # The tests with threads under ThreadSanitizer.
+TSAN_TESTS := base_test tokenizer_test runtime_parts_test engine_test http_test server_core_test protocols_test
 tsan:
 	@scripts/install_packages.sh test
 	cmake --preset tsan >/dev/null
-	cmake --build --preset tsan --parallel $(JOBS) --target base_test tokenizer_test runtime_parts_test engine_test
-	scripts/run_tests.sh tsan -R "^(base_test|tokenizer_test|runtime_parts_test|engine_test)$$"
+	cmake --build --preset tsan --parallel $(JOBS) --target $(TSAN_TESTS)
+	scripts/run_tests.sh tsan -R "^($$(echo $(TSAN_TESTS) | tr ' ' '|'))$$"
 
 # FUZZ_SECONDS in all, shared by the targets, two at a time.
 FUZZ_SECONDS ?= 360

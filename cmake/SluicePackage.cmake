@@ -17,6 +17,7 @@ install(FILES ${completions_dir}/sluice.bash DESTINATION ${CMAKE_INSTALL_DATADIR
 install(FILES ${completions_dir}/sluice.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _sluice)
 install(FILES ${completions_dir}/sluice.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${PROJECT_SOURCE_DIR}/docs/examples/sluice.service DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 if(EXISTS ${PROJECT_SOURCE_DIR}/models)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/sluice/models)
 endif()

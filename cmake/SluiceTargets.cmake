@@ -12,6 +12,14 @@ function(sluice_library name)
   endif()
 endfunction()
 
+# sluice_precompile(TARGET HEADERS...): for targets whose files all begin with the same heavy header. Not with ccache, which
+# gains more and cannot cache what a precompiled header went into.
+function(sluice_precompile target)
+  if(NOT CCACHE_PROGRAM)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+
 # sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...]): one GoogleTest program, one ctest entry.
 # Tests see SLUICE_SOURCE_DIR (the checkout) and find ../shared through tests/support/paths.h.
 function(sluice_test name)
@@ -22,8 +30,13 @@ function(sluice_test name)
   # GCC 12 at -O3 invents overlapping copies in "literal" + std::string (its bug 105651).
   target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
   # Checks of single things spend their time in the compiler, not in loops; suites do the opposite.
+  # Under sanitizers the libraries are what is examined, and the expectations themselves take minutes to optimise.
   if(NOT "suite" IN_LIST ARG_LABELS)
-    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+    target_compile_options(${name} PRIVATE $<IF:$<BOOL:${SLUICE_SANITIZE}>,-O0,$<$<CONFIG:Release>:-O1>>)
+  endif()
+  list(LENGTH ARG_SOURCES files)
+  if(files GREATER 3)
+    sluice_precompile(${name} <gtest/gtest.h>)
   endif()
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} sluice_test_support GTest::gmock GTest::gtest_main)
   if(NOT "suite" IN_LIST ARG_LABELS AND TARGET unit_tests)

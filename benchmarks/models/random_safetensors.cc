@@ -200,6 +200,8 @@ Status write_random_safetensors(const fs::path& folder, const ModelShape& shape,
   SLUICE_ASSIGN(checkpoint::SafetensorsWriter writer,
                 checkpoint::SafetensorsWriter::create(folder, specs_of(weights, fp8, by_name),
                                                       writer_options));
+  // First, so that a wrong --tokenizer is known before gigabytes are written.
+  SLUICE_TRY(write_side_files(folder, shape, weights, fp8, options));
   RandomFill random(options.seed);
   for (const checkpoint::TensorSpec& spec : writer.plan()) {
     const Stored& stored = by_name.at(spec.name);
@@ -216,7 +218,6 @@ Status write_random_safetensors(const fs::path& folder, const ModelShape& shape,
       SLUICE_TRY(sink(encode(spec.dtype, vector_values(weight, options.seed))));
     }
   }
-  SLUICE_TRY(write_side_files(folder, shape, weights, fp8, options));
   return writer.finish();
 }
 

@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
   const auto tokenizer = tokenizer::Tokenizer::from_json(*text, nullptr);
   if (!tokenizer.ok()) return fail(tokenizer.error());
   const double begin = microseconds();
-  const auto trie = std::make_shared<const TokenTrie>(TokenTrie::of(*tokenizer));
+  const auto trie = std::make_shared<const TokenTrie>(TokenTrie::of(*tokenizer, tokenizer->size()));
   fmt::print("{{\"trie_ms\": {:.0f}, \"nodes\": {}, \"tokens\": {}, \"mib\": {:.1f}}}\n",
              (microseconds() - begin) / 1e3, trie->nodes().size(), trie->tokens().size(),
              static_cast<double>(trie->memory_bytes()) / (1 << 20));

@@ -1,6 +1,7 @@
-// The exit codes of sluice's programs: one table for `sluice` and `sluice-train`.
+// How sluice's programs end with an error: one table for `sluice` and `sluice-train`.
 #pragma once
 
+#include "base/json.h"
 #include "base/result.h"
 
 namespace sluice {
@@ -22,6 +23,17 @@ constexpr int exit_code(ErrorCode code) {
       return 130;
   }
   return 1;
+}
+
+// {"error":{"code":…,"message":…,"remedy":…}}, what --json prints in place of a result.
+inline Json error_document(const Error& error) {
+  Json detail = Json::object();
+  detail.set("code", exit_code(error.code));
+  detail.set("message", error.why.empty() ? error.what : error.what + ": " + error.why);
+  detail.set("remedy", error.remedy);
+  Json document = Json::object();
+  document.set("error", std::move(detail));
+  return document;
 }
 
 }  // namespace sluice

@@ -15,6 +15,7 @@ constexpr Switch kSwitches[] = {
     {"HF_HUB_CACHE", "directory", "the Hugging Face cache in which org/name is looked up"},
     {"HF_HOME", "directory", "its parent: the cache is HF_HOME/hub when HF_HUB_CACHE is unset"},
     {"HOME", "directory", "the cache is HOME/.cache/huggingface/hub when neither is set"},
+    {"NOTIFY_SOCKET", "path", "set by systemd: where sluice serve says that it is ready"},
     {"NO_COLOR", "any value", "no colour on the terminal"},
     {"TERM", "terminal type", "\"dumb\" means no colour and no cursor movement"},
 };

@@ -65,13 +65,7 @@ int Console::report(const Error& error) const {
   clear_progress();
   const int code = exit_code(error.code);
   if (settings_.json) {
-    Json detail = Json::object();
-    detail.set("code", code);
-    detail.set("message", error.why.empty() ? error.what : error.what + ": " + error.why);
-    detail.set("remedy", error.remedy);
-    Json document = Json::object();
-    document.set("error", std::move(detail));
-    print_json(document);
+    print_json(error_document(error));
   } else {
     fmt::print(stderr, "sluice: error: {}\n", error.message());
   }

@@ -58,6 +58,21 @@ const CommandEntry kCommands[] = {
      "  sluice perplexity ./model --file wiki.test.raw\n"
      "  sluice perplexity small.gguf --file wiki.test.raw --against ./original\n",
      make_perplexity},
+    {"convert", "a build in the other container, in plain 16 bit or Q8_0",
+     "  sluice convert ./Qwen3.6-27B model.gguf --to gguf\n"
+     "  sluice convert model-Q4_K_M.gguf ./model-bf16 --to safetensors\n",
+     make_convert},
+    {"quantize", "a smaller build, with a report of what it lost",
+     "  sluice quantize ./Qwen3.6-27B small.gguf --to q4_k_m --imatrix imatrix.gguf\n"
+     "  sluice quantize ./Qwen3.6-27B ./small --to nvfp4 --layout modelopt\n"
+     "  sluice quantize ./Qwen3.6-27B ./small --to fp8 --report-text wiki.test.raw\n",
+     make_quantize},
+    {"strip", "a build without its vision tower or its draft head",
+     "  sluice strip ./Qwen3.6-27B ./text-only --vision\n"
+     "  sluice strip model.gguf plain.gguf --mtp\n",
+     make_strip},
+    {"graft", "a build with the draft head of another",
+     "  sluice graft headless.gguf ./Qwen3.6-27B drafting.gguf\n", make_graft},
     {"train", "trains a model from a config file",
      "  sluice train sprout.json\n"
      "  sluice train sprout.json --resume --minutes 90\n",

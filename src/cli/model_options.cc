@@ -18,8 +18,15 @@ void ModelOptions::declare(CLI::App& app) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   app.add_option("--kv", kv, "keys and values: bf16, fp8 or f32 (default bf16; f32 on ref)");
   app.add_option("--activations", activations, "inputs of products: wide, digit or published");
-  app.add_option("--draft-depth", draft_depth, "drafts per step, 0 (off) to 8, or auto")
+  app.add_option("--draft-depth", draft_depth, "drafts per step, 0 (off) to 8, or auto: as many as pay")
       ->capture_default_str();
+}
+
+void ModelOptions::declare_prefix_cache(CLI::App& app) {
+  caches_prompts = true;
+  app.add_option("--prefix-cache", prefix_cache,
+                 "bytes for prompts that have been read; 0: none (default: half of what is left, "
+                 "at most 16 states a sequence)");
 }
 
 Result<backend::BackendOptions> ModelOptions::backend_options() const {
@@ -48,7 +55,7 @@ Result<ops::KvFormat> ModelOptions::kv_format(const ops::Backend& chosen) const 
 }
 
 Result<int> ModelOptions::drafts() const {
-  if (draft_depth == "auto") return 1;
+  if (adaptive_drafts()) return 3;
   int depth = -1;
   const char* end = draft_depth.data() + draft_depth.size();
   const auto parsed = std::from_chars(draft_depth.data(), end, depth);

@@ -183,16 +183,46 @@ Result<std::unique_ptr<LoadedModel>> prepare_model(const Console& console,
   return loaded;
 }
 
+namespace {
+
+// What --prefix-cache asks for; without it half of what the plan leaves, up to what is plenty.
+Result<uint64_t> prefix_cache_bytes(const ModelOptions& options, const LoadedModel& loaded,
+                                    const runtime::EngineShape& shape, uint64_t resident) {
+  constexpr uint64_t kPlentyPerSequence = 16;
+  if (!options.caches_prompts || options.prefix_cache == 0) return uint64_t{0};
+  const bool with_mtp = shape.draft_depth > 0;
+  const size_t page =
+      model::TextModel::kv_spec(loaded.binding, with_mtp, 1, shape.kv).bytes_per_page();
+  const model::TextConfig& config = loaded.binding.config;
+  const uint64_t least = runtime::CacheShape::least_bytes(config, page, with_mtp);
+  if (options.prefix_cache && *options.prefix_cache < least) {
+    return usage_error("--prefix-cache",
+                       fmt::format("{} bytes hold no state of this model", *options.prefix_cache),
+                       fmt::format("Give at least {}, or 0 for none", least));
+  }
+  if (options.prefix_cache) return *options.prefix_cache;
+  const auto plan = runtime::plan_memory(loaded.binding, *loaded.backend, shape, resident);
+  const uint64_t half = plan.fits() ? (plan.available - plan.total()) / 2 : 0;
+  const uint64_t plenty = kPlentyPerSequence * static_cast<uint64_t>(shape.sequences) *
+                          (least + runtime::CacheShape::kPagesPerState * page);
+  const uint64_t chosen = std::min(half, plenty);
+  return chosen < least ? uint64_t{0} : chosen;
+}
+
+}  // namespace
+
 Status finish_loading(const Console& console, const ModelOptions& options, LoadedModel& loaded,
                       runtime::EngineShape shape) {
   SLUICE_ASSIGN(shape.kv, options.kv_format(*loaded.backend));
   SLUICE_ASSIGN(shape.draft_depth, options.drafts());
+  shape.adaptive_depth = options.adaptive_drafts();
   if (!loaded.binding.mtp_usable) shape.draft_depth = 0;
   if (shape.context > loaded.binding.config.context) {
     return usage_error("--context", fmt::format("{} tokens, the model was made for {}",
                                                 shape.context, loaded.binding.config.context));
   }
   const uint64_t resident = resident_bytes(loaded.files);
+  SLUICE_ASSIGN(shape.prefix_cache, prefix_cache_bytes(options, loaded, shape, resident));
   loaded.shape = shape;
   loaded.plan = runtime::plan_memory(loaded.binding, *loaded.backend, shape, resident);
   if (!loaded.plan.fits()) {

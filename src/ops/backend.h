@@ -330,6 +330,11 @@ class Backend {
   // Applies the first `commit` pending rows of every layer and forgets the others: bit-equal to
   // what the next step would do first.
   virtual void flush_slot(RecurrentState& state, int64_t slot, int64_t commit) = 0;
+  // Copies a slot's committed state to a slot of the same or another state of the same model (their
+  // slots and pending rows may differ). Nothing may be pending in `from_slot`; nothing is pending
+  // in `to_slot` afterwards.
+  virtual void copy_slot(const RecurrentState& from, int64_t from_slot, RecurrentState& to,
+                         int64_t to_slot) = 0;
   virtual RecurrentImage export_slot(const RecurrentState& state, int64_t slot) = 0;
   virtual void import_slot(RecurrentState& state, int64_t slot, const RecurrentImage& image) = 0;
   // Keys or values of one layer and the first `count` indices of a page list: F32 [count, heads,

@@ -8,9 +8,10 @@
 #include <unordered_set>
 
 #include "base/check.h"
-#include "runtime/cache/page_pool.h"
+#include "runtime/cache/prefix_cache.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/sequence.h"
+#include "runtime/spec/draft_depths.h"
 #include "runtime/spec/mtp_drafter.h"
 
 namespace sluice::runtime {
@@ -49,12 +50,14 @@ std::string_view finish_reason_name(FinishReason reason) {
 
 class Engine::Loop {
  public:
-  Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s)
+  Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s,
+       MillisecondClock clock)
       : model(m),
         tokenizer(t),
         shape(s),
         markers(find_markers(t)),
-        pages(s.pages_per_sequence() * s.sequences) {
+        allowed(mask_words(static_cast<size_t>(m.config().vocabulary))),
+        depths(m.mtp() != nullptr ? s.draft_depth : 0, s.adaptive_depth, std::move(clock)) {
     for (int64_t slot = s.sequences - 1; slot >= 0; --slot)
       free_slots.push_back(static_cast<int32_t>(slot));
   }
@@ -67,13 +70,15 @@ class Engine::Loop {
   const tokenizer::Tokenizer* const tokenizer;  // may be null
   const EngineShape shape;
   const std::vector<TokenId> markers;
+  std::vector<uint64_t> allowed;  // the mask of the row being sampled
+  DraftDepths depths;
 
   std::unique_ptr<ops::KvCache> cache;
   std::unique_ptr<ops::RecurrentState> recurrent;
   std::unique_ptr<model::Workspace> workspace;
   std::unique_ptr<MtpDrafter> drafter;
+  std::unique_ptr<PrefixCache> prefixes;
 
-  PagePool pages;
   std::vector<int32_t> free_slots;
   std::vector<std::unique_ptr<Sequence>> running;  // in order of arrival
 
@@ -82,29 +87,39 @@ class Engine::Loop {
   std::unordered_set<RequestId> cancelled;
   RequestId last_id = 0;
 
+  std::mutex use_mutex;  // guards the one below
+  CacheUse use;
+
  private:
   void admit();
+  std::unique_ptr<Sequence> next_waiting();
   void start(Sequence& sequence);
-  bool ensure_pages(Sequence& sequence, int64_t tokens);
   void sample_step(const StepPlan& plan, const ops::View& hidden);
   void sample_row(const ScheduledSegment& segment, int64_t offset, TokenId best,
                   std::span<float> logits);
   void take_token(Sequence& sequence, const SampledToken& token, bool forced);
   void finish(Sequence& sequence, FinishReason reason);
   void propose(const StepPlan& plan, const ops::View& hidden);
+  void remember(const StepPlan& plan);
   void retire();
 };
 
 Status Engine::Loop::take_memory() {
   ops::Backend& backend = model.backend();
-  SLUICE_ASSIGN(cache, backend.create_kv_cache(model.kv_spec(pages.capacity(), shape.kv)));
+  const bool drafts = shape.draft_depth > 0 && model.mtp() != nullptr;
+  const CacheShape extra = CacheShape::of(shape.prefix_cache, model.config(),
+                                          model.kv_spec(1, shape.kv).bytes_per_page(), drafts);
+  const int64_t pages = shape.pages_per_sequence() * shape.sequences + extra.pages;
+  SLUICE_ASSIGN(cache, backend.create_kv_cache(model.kv_spec(pages, shape.kv)));
   SLUICE_ASSIGN(recurrent, backend.create_recurrent_state(
                                model.recurrent_spec(shape.sequences, shape.draft_depth + 1)));
   SLUICE_ASSIGN(workspace, model::Workspace::create(model.config(), backend, shape.max_rows(),
                                                     shape.max_logit_rows()));
-  if (shape.draft_depth > 0 && model.mtp() != nullptr) {
+  if (drafts) {
     SLUICE_ASSIGN(drafter, MtpDrafter::create(model, shape.max_rows()));
   }
+  SLUICE_ASSIGN(prefixes, PrefixCache::create(model, shape, extra, *cache, *recurrent, drafts));
+  use = prefixes->use();
   return {};
 }
 
@@ -124,6 +139,11 @@ Status Engine::Loop::check(const Request& request) const {
                                                model.config().vocabulary));
     }
   }
+  if (!std::is_sorted(request.borders.begin(), request.borders.end()) ||
+      (!request.borders.empty() &&
+       (request.borders.front() < 0 || request.borders.back() > length))) {
+    return usage_error("borders", fmt::format("do not ascend from 0 to {}", length));
+  }
   if (tokenizer == nullptr && !request.stop_strings.empty()) {
     return usage_error("stop", "the model has no tokenizer, so its answers have no text",
                        "Stop by ids");
@@ -135,16 +155,19 @@ Status Engine::Loop::check(const Request& request) const {
   return {};
 }
 
-// The whole loop: admit, one flat batch, sample and verify, propose, retire.
+// The whole loop: admit, one flat batch, sample and verify, propose, remember, retire.
 bool Engine::Loop::step() {
   admit();
   if (running.empty()) return false;
   std::vector<Sequence*> sequences;
   for (const auto& sequence : running) sequences.push_back(sequence.get());
   const StepPlan plan = schedule(sequences, shape.prompt_rows);
+  depths.begin_step();
   const ops::View hidden = model.forward(plan.batch, *cache, *recurrent, *workspace);
   sample_step(plan, hidden);
+  depths.on_verified(plan);
   if (drafter) propose(plan, hidden);
+  remember(plan);
   retire();
   return true;
 }
@@ -168,12 +191,31 @@ void Engine::Loop::admit() {
     sequence->listener->on_finish(sequence->report);
   }
   retire();
-  const std::lock_guard lock(inbox_mutex);
-  while (!inbox.empty() && !free_slots.empty()) {
-    running.push_back(std::move(inbox.front()));
-    inbox.pop_front();
+  while (!free_slots.empty()) {
+    auto next = next_waiting();
+    if (!next) return;
+    running.push_back(std::move(next));
     start(*running.back());
   }
+}
+
+// The first that waits, but for those that begin like a prompt that is being read just now: when
+// that has been read they will find it.
+std::unique_ptr<Sequence> Engine::Loop::next_waiting() {
+  constexpr size_t kLookAhead = 16;
+  const std::lock_guard lock(inbox_mutex);
+  for (size_t i = 0; i < std::min(inbox.size(), kLookAhead); ++i) {
+    Sequence& candidate = *inbox[i];
+    if (const auto reader = prefixes->reader_of_same(candidate, running)) {
+      // Once only, so that nobody waits behind a row of such readers.
+      if (candidate.waited_for == 0) candidate.waited_for = *reader;
+      if (candidate.waited_for == *reader) continue;
+    }
+    auto next = std::move(inbox[i]);
+    inbox.erase(inbox.begin() + static_cast<ptrdiff_t>(i));
+    return next;
+  }
+  return nullptr;
 }
 
 void Engine::Loop::start(Sequence& sequence) {
@@ -190,24 +232,16 @@ void Engine::Loop::start(Sequence& sequence) {
     sequence.thought.emplace(*request.thought, request.prompt,
                              sequence.token_limit - sequence.prompt_length);
   }
+  if (request.grammar) sequence.mask = request.grammar->begin();
   sequence.slot = free_slots.back();
   free_slots.pop_back();
-  model.backend().reset_slot(*recurrent, sequence.slot);
-  // The pool holds every page of every slot, so this cannot fail (checked by the pool).
-  SLUICE_CHECK(ensure_pages(sequence, sequence.token_limit), "no page left for {} tokens",
-               sequence.token_limit);
+  const ops::View hidden = prefixes->begin(sequence);
+  if (!hidden.empty()) drafter->fill_row(sequence, hidden, *cache, *workspace);
+  sequence.listener->on_start(sequence.begin);
+  depths.start(sequence);
   sequence.draft_counts.depth = drafter ? shape.draft_depth : 0;
   sequence.draft_counts.proposed.assign(static_cast<size_t>(sequence.draft_counts.depth), 0);
   sequence.draft_counts.accepted = sequence.draft_counts.proposed;
-}
-
-bool Engine::Loop::ensure_pages(Sequence& sequence, int64_t tokens) {
-  while (static_cast<int64_t>(sequence.pages.size()) * ops::kGrid < tokens) {
-    const auto page = pages.take();
-    if (!page) return false;
-    sequence.pages.push_back(*page);
-  }
-  return true;
 }
 
 namespace {
@@ -255,7 +289,7 @@ void Engine::Loop::sample_step(const StepPlan& plan, const ops::View& hidden) {
     for (const LogitRow& row : part) {
       rows.push_back(static_cast<int32_t>(row.segment->first_row + row.offset));
       const Request& request = row.segment->sequence->request;
-      argmax_is_enough = argmax_is_enough && request.sampling.plain_greedy() &&
+      argmax_is_enough = argmax_is_enough && request.sampling.plain_greedy() && !request.grammar &&
                          (row.segment->answer || request.prompt_logprobs < 0);
     }
     const ops::View logits = model.logits(hidden, rows, *workspace);
@@ -290,6 +324,12 @@ void Engine::Loop::sample_row(const ScheduledSegment& segment, int64_t offset, T
   }
   const SamplingParameters& parameters = sequence.request.sampling;
   const TokenId forced = sequence.thought ? sequence.thought->forced().value_or(-1) : -1;
+  const bool masked = forced < 0 && sequence.mask && sequence.mask->binds();
+  if (masked) {
+    sequence.mask->fill(allowed);
+    // A vocabulary that lacks what the grammar needs.
+    if (!allows_any(allowed)) return finish(sequence, FinishReason::kStop);
+  }
   SampledToken token{best, 0, {}};
   if (forced >= 0) {
     token.id = forced;
@@ -297,6 +337,7 @@ void Engine::Loop::sample_row(const ScheduledSegment& segment, int64_t offset, T
   } else if (!logits.empty()) {
     token = sample(logits, {.parameters = &parameters,
                             .counts = &sequence.counts,
+                            .allowed = masked ? std::span(allowed) : std::span<uint64_t>(),
                             .stop_ids = model.config().stop_ids,
                             .unpenalised = markers,
                             .position = static_cast<uint64_t>(sequence.output_tokens())});
@@ -319,6 +360,9 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
   if (sequence.thought) {
     sequence.thought->push(token.id, tokenizer != nullptr ? tokenizer->bytes(token.id) : "");
   }
+  // A forced token comes whatever the grammar says.
+  const bool followed = !sequence.mask || sequence.mask->accept(token.id);
+  SLUICE_CHECK(followed || forced, "token {} was drawn against the mask", token.id);
 
   const Request& request = sequence.request;
   const auto contains = [&](const std::vector<TokenId>& ids) {
@@ -335,6 +379,8 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
     finish(sequence, FinishReason::kStop);
   } else if (sequence.matcher.matched()) {
     sequence.report.stop_string = sequence.matcher.matched();
+    finish(sequence, FinishReason::kStop);
+  } else if (sequence.mask && sequence.mask->complete()) {
     finish(sequence, FinishReason::kStop);
   } else if (sequence.tokens_left() == 0) {
     finish(sequence, FinishReason::kLength);
@@ -369,12 +415,17 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
   for (const ScheduledSegment& segment : plan.segments) {
     Sequence& sequence = *segment.sequence;
     sequence.drafts.clear();
-    if (sequence.finished) continue;
     const int64_t count = segment.answer ? sequence.commit : segment.row_count;
+    if (count == 0) continue;  // the grammar could not go on
+    prefixes->note_hidden(sequence, hidden, segment.first_row + count - 1);
+    // Pages that are kept need the head's rows too.
+    if (sequence.finished && !prefixes->on()) continue;
     kept.push_back(
         {&sequence, segment.first_row, count, sequence.processed - count, segment.answer});
   }
-  drafter->propose(kept, hidden, shape.draft_depth, *cache, *workspace);
+  depths.choose(kept);
+  drafter->propose(kept, hidden, *cache, *workspace);
+  depths.on_drafted(kept);
   for (const KeptRows& rows : kept) {
     Sequence& sequence = *rows.sequence;
     if (sequence.drafts.empty()) continue;
@@ -384,25 +435,33 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
   }
 }
 
+void Engine::Loop::remember(const StepPlan& plan) {
+  for (const ScheduledSegment& segment : plan.segments) prefixes->after_step(*segment.sequence);
+}
+
 // Gives back what finished sequences held, and reports them.
 void Engine::Loop::retire() {
   std::erase_if(running, [&](const std::unique_ptr<Sequence>& sequence) {
     if (!sequence->finished) return false;
-    for (const int32_t page : sequence->pages) pages.give_back(page);
+    prefixes->end(*sequence);
     if (sequence->slot >= 0) free_slots.push_back(sequence->slot);
     sequence->listener->on_finish(sequence->report);
     return true;
   });
+  const std::lock_guard lock(use_mutex);
+  use = prefixes->use();
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const model::TextModel& model,
                                                const tokenizer::Tokenizer* tokenizer,
-                                               const EngineShape& shape) {
+                                               const EngineShape& shape,
+                                               std::function<double()> clock) {
   SLUICE_CHECK(shape.context > 0 && shape.sequences > 0 && shape.draft_depth >= 0 &&
                    shape.prompt_rows > 0 && shape.prompt_rows % ops::kGrid == 0,
                "context {} sequences {} draft depth {} prompt rows {}", shape.context,
                shape.sequences, shape.draft_depth, shape.prompt_rows);
-  auto loop = std::make_unique<Loop>(model, tokenizer, shape);
+  if (!clock) clock = [] { return milliseconds({}, Clock::now()); };
+  auto loop = std::make_unique<Loop>(model, tokenizer, shape, std::move(clock));
   SLUICE_TRY(loop->take_memory());
   return std::unique_ptr<Engine>(new Engine(std::move(loop)));
 }
@@ -427,19 +486,28 @@ void Engine::cancel(RequestId id) {
   loop_->cancelled.insert(id);
 }
 
-bool Engine::step() { return loop_->step(); }
+bool Engine::step() {
+  if (loop_->step()) return true;
+#ifndef NDEBUG
+  SLUICE_CHECK(intact(), "{} sequences, {} free slots", loop_->running.size(),
+               loop_->free_slots.size());
+#endif
+  return false;
+}
 
 void Engine::run_until_idle() {
   while (step()) {
   }
 }
 
+CacheUse Engine::cache_use() const {
+  const std::lock_guard lock(loop_->use_mutex);
+  return loop_->use;
+}
+
 bool Engine::intact() const {
-  int64_t held = 0;
-  for (const auto& sequence : loop_->running) held += static_cast<int64_t>(sequence->pages.size());
   const auto slots = static_cast<int64_t>(loop_->free_slots.size() + loop_->running.size());
-  return loop_->pages.intact() && loop_->pages.free() + held == loop_->pages.capacity() &&
-         slots == loop_->shape.sequences;
+  return slots == loop_->shape.sequences && loop_->prefixes->intact(loop_->running);
 }
 
 }  // namespace sluice::runtime

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 #include "model/text/text_model.h"
 #include "runtime/memory_plan.h"
 #include "runtime/sampler/sampler.h"
+#include "runtime/sampler/token_mask.h"
 #include "runtime/thought/thought_control.h"
 #include "tokenizer/tokenizer.h"
 
@@ -29,9 +31,21 @@ struct Request {
   std::vector<TokenId> stop_ids;          // beside the model's own
   std::vector<std::string> stop_strings;  // matched on the answer's text, across token borders
   std::optional<ThoughtOptions> thought;  // nothing: no budget, no loop breaker
+  // What the answer has to follow; nothing: it is free. Where the grammar is complete the answer
+  // ends, also below min_tokens.
+  std::shared_ptr<const TokenGrammar> grammar;
   // Log probabilities of the prompt's own tokens, each with so many top entries; -1: none. The
   // logits of every row of the prompt are computed then.
   int prompt_logprobs = -1;
+
+  // Where messages and tool results end in the prompt, in tokens, ascending: places from which
+  // another prompt may go on. A hint: it changes speed only.
+  std::vector<int64_t> borders;
+  // An answer that comes back in a prompt is continued from the state that its making left. Off, it
+  // is read anew as prompt, and every byte is what a cold start would give.
+  bool reuse_answers = true;
+  // Prompts of different spaces share nothing.
+  std::string cache_space;
 };
 
 struct TokenEvent {
@@ -55,7 +69,10 @@ struct RequestReport {
   std::optional<TokenId> stop_id;           // the stop token that ended it
   std::optional<std::string> thought_stop;  // why a thought was closed by force
   std::string last_text;                    // text held back until the end was known
-  int64_t prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, thought_tokens = 0;
+  int64_t prompt_tokens = 0, output_tokens = 0, thought_tokens = 0;
+  int64_t cached_tokens = 0;         // of the prompt's, those that were not read
+  int64_t cached_answer_tokens = 0;  // of these, those that an answer left or that lay behind one
+  int64_t recomputed_tokens = 0;  // read although an earlier request had them, as far as is known
   double queue_ms = 0, prompt_ms = 0, first_token_ms = 0,
          decode_ms = 0;  // first_token from submission
   DraftCounts draft;
@@ -66,6 +83,8 @@ struct RequestReport {
 class Listener {
  public:
   virtual ~Listener() = default;
+  // It has got its place; so many tokens of the prompt need not be read.
+  virtual void on_start(int64_t /*cached*/) {}
   virtual void on_prompt(int64_t /*done*/, int64_t /*total*/) {}
   // With prompt_logprobs: the prompt's tokens from the second on, in order, before any on_token().
   virtual void on_prompt_token(const SampledToken& /*token*/) {}
@@ -78,14 +97,22 @@ class Listener {
 
 using RequestId = uint64_t;
 
+// What the prefix cache holds, now.
+struct CacheUse {
+  int64_t states = 0, most_states = 0;  // saved recurrent states
+  int64_t pages = 0, most_pages = 0;    // pages with known tokens; those of running sequences, too
+};
+
 class Engine {
  public:
   // Takes all the memory it will ever need (the shape's plan). `model` and `tokenizer` must outlive
   // the engine. Without a tokenizer (nullptr) answers have ids and no text, and a request with stop
-  // strings is refused.
+  // strings is refused. `clock` (milliseconds from any moment on; nothing: the system's) is what
+  // adaptive draft depths are measured with.
   static Result<std::unique_ptr<Engine>> create(const model::TextModel& model,
                                                 const tokenizer::Tokenizer* tokenizer,
-                                                const EngineShape& shape);
+                                                const EngineShape& shape,
+                                                std::function<double()> clock = nullptr);
   ~Engine();
 
   const EngineShape& shape() const;
@@ -101,7 +128,9 @@ class Engine {
   bool step();
   void run_until_idle();
 
-  // Free and taken pages and slots add up. For tests and idle moments.
+  CacheUse cache_use() const;  // as of the last step; thread-safe
+
+  // Pages, slots, checkpoints and references add up. For tests and idle moments.
   bool intact() const;
 
  private:

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/memory.h"
+#include "runtime/cache/prefix_tree.h"
+#include "runtime/cache/state_store.h"
 
 namespace sluice::runtime {
 
@@ -24,8 +26,25 @@ int64_t EngineShape::max_logit_rows() const {
   return std::min(sequences * (draft_depth + 1), kMostLogitRows);
 }
 
+uint64_t CacheShape::least_bytes(const model::TextConfig& config, size_t page_bytes,
+                                 bool with_mtp) {
+  return StateStore::bytes(config, with_mtp) + page_bytes;
+}
+
+CacheShape CacheShape::of(uint64_t bytes, const model::TextConfig& config, size_t page_bytes,
+                          bool with_mtp) {
+  // Looking for the least valuable one goes through all of them.
+  constexpr uint64_t kMostStates = 4096;
+  const uint64_t state = StateStore::bytes(config, with_mtp);
+  if (bytes < state + page_bytes) return {};
+  const uint64_t states =
+      std::clamp<uint64_t>(bytes / (state + kPagesPerState * page_bytes), 1, kMostStates);
+  return {static_cast<int64_t>(states),
+          static_cast<int64_t>((bytes - states * state) / page_bytes)};
+}
+
 MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backend,
-                       const EngineShape& shape, uint64_t resident_bytes, uint64_t prefix_cache) {
+                       const EngineShape& shape, uint64_t resident_bytes) {
   const bool with_mtp = shape.draft_depth > 0 && binding.mtp_usable;
   const model::TextConfig& config = binding.config;
   const auto weights = model::TextModel::weight_bytes(binding, backend, with_mtp);
@@ -49,16 +68,30 @@ MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backen
                    backend.scratch_bytes(shape.max_rows(), widest) + resident_bytes;
   if (with_mtp)
     plan.workspace += static_cast<uint64_t>(shape.max_rows() * config.hidden) * sizeof(float);
-  plan.prefix_cache = prefix_cache;
+  const size_t page_bytes = all.bytes_per_page();
+  const CacheShape cache = CacheShape::of(shape.prefix_cache, config, page_bytes, with_mtp);
+  if (cache.checkpoints > 0) {
+    const auto states = static_cast<size_t>(cache.checkpoints);
+    const auto footprint = [&](int64_t count) {
+      return PageBlock::footprint(page_bytes * static_cast<size_t>(count));
+    };
+    plan.prefix_cache = PageBlock::footprint(states * StateStore::bytes(config, false)) +
+                        footprint(pages + cache.pages) - footprint(pages) +
+                        PrefixTree::memory(pages + cache.pages, cache.checkpoints);
+    if (with_mtp) {
+      plan.prefix_cache +=
+          static_cast<uint64_t>((shape.sequences + cache.checkpoints) * config.hidden) *
+          sizeof(float);
+    }
+  }
   plan.available = available_memory();
   return plan;
 }
 
 EngineShape nearest_shape(const model::Binding& binding, const ops::Backend& backend,
-                          const EngineShape& asked, uint64_t resident_bytes,
-                          uint64_t prefix_cache) {
+                          const EngineShape& asked, uint64_t resident_bytes) {
   const auto fits = [&](const EngineShape& shape) {
-    return plan_memory(binding, backend, shape, resident_bytes, prefix_cache).fits();
+    return plan_memory(binding, backend, shape, resident_bytes).fits();
   };
   EngineShape shape = asked;
   for (; shape.sequences >= 1; --shape.sequences) {

@@ -17,11 +17,25 @@ struct EngineShape {
   int64_t sequences = 1;   // running at once
   ops::KvFormat kv = ops::KvFormat::kBF16;
   int draft_depth = 0;  // greatest number of drafts per step; 0 = the draft head is not loaded
+  bool adaptive_depth = false;  // each sequence's depth follows what its drafts are worth
   int64_t prompt_rows = 512;  // prompt tokens read per step, a multiple of 64
+  uint64_t prefix_cache = 0;  // bytes for prompts that have been read; 0: each is read anew
 
   int64_t pages_per_sequence() const;
   int64_t max_rows() const;        // rows of the largest step
   int64_t max_logit_rows() const;  // rows whose logits exist at one time
+};
+
+// What the bytes of the prefix cache buy: saved recurrent states, and pages beyond those of the
+// sequences (which hold prompts too while no sequence needs them). One state for every 16 pages: a
+// state costs as much as 20 to 35 pages, and without a state pages are of no use.
+struct CacheShape {
+  static constexpr uint64_t kPagesPerState = 16;
+  int64_t checkpoints = 0, pages = 0;  // none: too few bytes for one state and one page, or off
+  // Bytes of the least cache that is one.
+  static uint64_t least_bytes(const model::TextConfig& config, size_t page_bytes, bool with_mtp);
+  static CacheShape of(uint64_t bytes, const model::TextConfig& config, size_t page_bytes,
+                       bool with_mtp);
 };
 
 struct MemoryPlan {
@@ -39,15 +53,13 @@ struct MemoryPlan {
 
 // `resident_bytes`: what the program holds beside the model (tokenizer, template, itself).
 MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backend,
-                       const EngineShape& shape, uint64_t resident_bytes,
-                       uint64_t prefix_cache = 0);
+                       const EngineShape& shape, uint64_t resident_bytes);
 
 // The largest shape with at most the asked sequences and context that fits: first the context
 // shrinks (in pages), then the number of sequences. context 0 if not even one page of one sequence
 // fits.
 EngineShape nearest_shape(const model::Binding& binding, const ops::Backend& backend,
-                          const EngineShape& asked, uint64_t resident_bytes,
-                          uint64_t prefix_cache = 0);
+                          const EngineShape& asked, uint64_t resident_bytes);
 
 // The refusal, in the same words for every command: the arithmetic and the nearest setting that
 // fits.

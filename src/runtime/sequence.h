@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/engine.h"
+#include "runtime/spec/depth_controller.h"
 #include "runtime/stop_matcher.h"
 
 namespace sluice::runtime {
@@ -32,12 +34,21 @@ struct Sequence {
   int32_t slot = -1;
   std::vector<int32_t> pages;
 
+  // The prefix cache's account of it (cache/prefix_cache.h).
+  int64_t begin = 0;            // tokens that were known when it began
+  int64_t held_pages = 0;       // the first so many pages hang in the tree
+  bool behind_answer = false;   // it goes on behind rows that were made while answering
+  std::vector<int64_t> places;  // still ahead: where the state is to be saved; steps end there
+  RequestId waited_for = 0;     // a request is held back for another at most once
+
   int64_t token_limit = 0;  // tokens.size() must not exceed it
   TokenCounts counts;
   std::optional<ThoughtControl> thought;
+  std::unique_ptr<TokenMask> mask;                  // of the request's grammar, if it has one
   std::optional<tokenizer::StreamDecoder> decoder;  // none without a tokenizer
   StopMatcher matcher;
 
+  std::optional<DepthController> depth;  // with adaptive drafts
   DraftCounts draft_counts;
   Clock::time_point submitted, started, first_token;
   std::optional<FinishReason> finished;

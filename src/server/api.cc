@@ -20,23 +20,27 @@ constexpr size_t kStoreBytes = size_t{64} << 20;
 }
 
 Api::Api(const ModelText& model, const ServerOptions& options, EngineHost& host,
-         asio::thread_pool& workers)
+         asio::thread_pool& workers, asio::thread_pool& compilers)
     : model_(model),
       options_(options),
       host_(host),
       workers_(workers),
       keys_(options.keys),
       cors_(options.allowed_origins),
-      metrics_(model, options.sequences),
+      metrics_(model, options.sequences, options.prefix_cache),
       log_(options.request_log, options.quiet),
-      generator_(model, options, host, workers),
+      generator_(model, options, host, workers, compilers, metrics_),
       responses_(kStoreBytes),
       started_(std::time(nullptr)) {
   add_generation_routes();
   add_responses_routes();
   add_model_routes();
   add_text_routes();
+  add_render_routes();
   add_health_routes();
+  add_page_routes();
+  add_engine_routes();
+  add_control_routes();
 }
 
 void Api::abort_all() {

@@ -8,18 +8,46 @@
 
 namespace sluice::server {
 
-KeyRing::Digest KeyRing::digest(std::string_view key) {
+namespace {
+
+using Digest = std::array<unsigned char, 32>;
+
+Digest sha256(std::string_view key) {
   Digest out{};
   EVP_Digest(key.data(), key.size(), out.data(), nullptr, EVP_sha256(), nullptr);
   return out;
 }
 
+// What a client presents, in the order in which it counts.
+std::vector<std::string_view> offered_keys(const http::Headers& headers) {
+  std::vector<std::string_view> keys;
+  if (const auto value = headers.find("authorization")) {
+    constexpr std::string_view kScheme = "bearer ";
+    if (value->size() > kScheme.size() &&
+        http::equal_ignoring_case(value->substr(0, kScheme.size()), kScheme))
+      keys.push_back(http::trim(value->substr(kScheme.size())));
+  }
+  for (const char* name : {"x-api-key", "api-key"}) {
+    if (const auto value = headers.find(name)) keys.push_back(http::trim(*value));
+  }
+  return keys;
+}
+
+}  // namespace
+
+std::string user_scope(const http::Headers& headers) {
+  const auto keys = offered_keys(headers);
+  if (keys.empty()) return {};
+  const Digest digest = sha256(keys.front());
+  return {digest.begin(), digest.end()};
+}
+
 KeyRing::KeyRing(const std::vector<std::string>& keys) {
-  for (const std::string& key : keys) digests_.push_back(digest(key));
+  for (const std::string& key : keys) digests_.push_back(sha256(key));
 }
 
 bool KeyRing::knows(std::string_view key) const {
-  const Digest offered = digest(key);
+  const Digest offered = sha256(key);
   bool found = false;
   for (const Digest& known : digests_) {
     if (CRYPTO_memcmp(known.data(), offered.data(), offered.size()) == 0) found = true;
@@ -29,16 +57,8 @@ bool KeyRing::knows(std::string_view key) const {
 
 bool KeyRing::admits(const http::Headers& headers) const {
   if (open()) return true;
-  if (const auto value = headers.find("authorization")) {
-    constexpr std::string_view kScheme = "bearer ";
-    if (value->size() > kScheme.size() &&
-        http::equal_ignoring_case(value->substr(0, kScheme.size()), kScheme) &&
-        knows(http::trim(value->substr(kScheme.size()))))
-      return true;
-  }
-  for (const char* name : {"x-api-key", "api-key"}) {
-    const auto value = headers.find(name);
-    if (value && knows(http::trim(*value))) return true;
+  for (const std::string_view key : offered_keys(headers)) {
+    if (knows(key)) return true;
   }
   return false;
 }

@@ -20,10 +20,12 @@ class KeyRing {
 
  private:
   using Digest = std::array<unsigned char, 32>;
-  static Digest digest(std::string_view key);
   bool knows(std::string_view key) const;
   std::vector<Digest> digests_;
 };
+
+// Tells users apart by what they present, whether or not a key is needed: a digest, empty without.
+std::string user_scope(const http::Headers& headers);
 
 // Which pages of other origins may call. Never credentials with "any origin".
 class CorsPolicy {

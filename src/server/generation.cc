@@ -6,46 +6,19 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <ctime>
+#include <limits>
 #include <random>
-#include <variant>
 
 #include "base/log.h"
-#include "server/core/mailbox.h"
+#include "server/auth.h"
+#include "server/choice_listener.h"
 
 namespace sluice::server {
 namespace {
 
 namespace asio = boost::asio;
 
-// From the engine's thread to the connection's.
-struct EngineEvent {
-  int choice = 0;
-  struct PromptToken {
-    runtime::SampledToken token;
-  };
-  // A string is a failure.
-  std::variant<runtime::SampledToken, PromptToken, runtime::RequestReport, std::string> what;
-};
-
-class ChoiceListener final : public JobListener {
- public:
-  ChoiceListener(int choice, std::shared_ptr<Mailbox<EngineEvent>> mailbox)
-      : choice_(choice), mailbox_(std::move(mailbox)) {}
-  void on_prompt_token(const runtime::SampledToken& token) override {
-    mailbox_->push({choice_, EngineEvent::PromptToken{token}});
-  }
-  void on_token(const runtime::TokenEvent& event) override {
-    mailbox_->push({choice_, event.token});
-  }
-  void on_finish(const runtime::RequestReport& report) override {
-    mailbox_->push({choice_, report});
-  }
-  void on_failure(const std::string& why) override { mailbox_->push({choice_, why}); }
-
- private:
-  const int choice_;
-  const std::shared_ptr<Mailbox<EngineEvent>> mailbox_;
-};
+constexpr size_t kTurnMemoryBytes = size_t{64} << 20;
 
 const char* finish_name(const Finish& finish) {
   return finish.cause == Finish::Cause::kLength || finish.cause == Finish::Cause::kContextFull
@@ -72,13 +45,15 @@ class Generator::Run {
   }
 
   asio::awaitable<void> run();
+  const std::string& id() const { return exchange_.request().id; }
   void abort(const ApiError& why) {
     abort_ = why;
     mailbox_->interrupt();
   }
 
  private:
-  std::optional<ApiError> submit(const std::vector<PreparedPrompt>& prompts);
+  std::optional<ApiError> submit(const std::vector<PreparedPrompt>& prompts,
+                                 const Compiled& compiled);
   AnswerStart start_of(const std::vector<PreparedPrompt>& prompts) const;
   asio::awaitable<void> stream();
   asio::awaitable<void> whole();
@@ -88,16 +63,26 @@ class Generator::Run {
   asio::awaitable<void> refuse(const ApiError& error);
   ApiError failure_error() const;
 
+  // A choice's turn, for the day it comes back in a prompt.
+  struct OpenTurn {
+    std::vector<TokenId> tokens;  // from the turn's start; empty: not a turn
+    WholeChoice shown;
+  };
+  void remember(OpenTurn& turn);
+
   Generator& generator_;
   http::Exchange& exchange_;
   Job job_;
   RequestRecord& record_;
   std::shared_ptr<Mailbox<EngineEvent>> mailbox_;
+  const std::shared_ptr<Pace> pace_ = std::make_shared<Pace>();
   std::vector<Answer> answers_;
   std::vector<runtime::RequestId> ids_;
+  std::vector<OpenTurn> turns_;
+  Replay replay_;
   std::vector<bool> over_;  // the engine has ended this choice
   std::unique_ptr<AnswerEncoder> encoder_;
-  std::optional<std::string> failure_;
+  std::optional<EngineEvent::Failure> failure_;
   std::optional<ApiError> abort_;
   bool gone_ = false;
   size_t unfinished_ = 0;
@@ -110,7 +95,11 @@ asio::awaitable<void> Generator::Run::run() {
     mailbox_->interrupt();
   });
   for (const std::string& name : job_.request.unknown_fields) generator_.name_once(name);
-  auto prompts = co_await generator_.prepare(job_.request);
+  if (generator_.options_.prefix_cache && generator_.options_.reuse_answers) {
+    replay_.memory = &generator_.turns_;
+    replay_.scope = user_scope(exchange_.request().headers);
+  }
+  auto prompts = co_await generator_.prepare(job_.request, replay_);
   if (gone_) {
     record_.finish = "abort";
     record_.disconnect = "prompt";
@@ -120,7 +109,17 @@ asio::awaitable<void> Generator::Run::run() {
     co_await refuse(prompts.error());
     co_return;
   }
-  const auto refused = submit(*prompts);
+  auto compiled = co_await generator_.compile(job_.request);
+  if (gone_) {
+    record_.finish = "abort";
+    record_.disconnect = "prompt";
+    co_return;
+  }
+  if (!compiled.ok()) {
+    co_await refuse(compiled.error());
+    co_return;
+  }
+  const auto refused = submit(*prompts, *compiled);
   if (refused) {
     co_await refuse(*refused);
     co_return;
@@ -146,21 +145,34 @@ AnswerStart Generator::Run::start_of(const std::vector<PreparedPrompt>& prompts)
   return start;
 }
 
-std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>& prompts) {
+std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>& prompts,
+                                               const Compiled& compiled) {
   static thread_local std::mt19937_64 seeds{std::random_device{}()};
   const uint64_t seed = seeds();
   const ConversationFacts facts = conversation_facts(job_.request);
   int choice = 0;
   for (const PreparedPrompt& prompt : prompts) {
+    std::shared_ptr<const runtime::TokenGrammar> grammar;
+    if (compiled)
+      grammar = token_grammar(*compiled, job_.request, generator_.model_, prompt.thinking_open);
     for (int64_t sample = 0; sample < job_.request.choices; ++sample, ++choice) {
       auto request = make_engine_request(job_.request, prompt, static_cast<uint32_t>(sample), seed,
                                          generator_.model_, generator_.options_.thinking);
       if (!request.ok()) return invalid_request(request.error());
+      request->reuse_answers = generator_.options_.reuse_answers;
+      request->grammar = grammar;
       answers_.emplace_back(job_.request, *generator_.model_.tokenizer, generator_.model_.stop_ids,
                             prompt.thinking_open);
-      auto id = generator_.host_.submit(std::move(*request), facts,
-                                        std::make_shared<ChoiceListener>(choice, mailbox_));
+      // An answer that is sent whole is taken as it comes, whatever its client does.
+      const size_t most_waiting = job_.request.stream
+                                      ? static_cast<size_t>(generator_.options_.client_backlog)
+                                      : std::numeric_limits<size_t>::max();
+      const auto listener = std::make_shared<ChoiceListener>(
+          choice, mailbox_, pace_, generator_.host_, generator_.metrics_, most_waiting);
+      auto id = generator_.host_.submit(std::move(*request), facts, listener);
       if (!id.ok()) return id.error();  // the destructor cancels those before
+      listener->set_id(*id);
+      turns_.push_back({prompt.turn_head, {}});
       ids_.push_back(*id);
       over_.push_back(false);
     }
@@ -183,17 +195,21 @@ std::vector<AnswerEvent> Generator::Run::digest(const EngineEvent& event) {
   if (std::holds_alternative<EngineEvent::PromptToken>(event.what)) return {};
   if (const auto* token = std::get_if<runtime::SampledToken>(&event.what)) {
     if (answer.wants_no_more()) return {};
+    if (!turns_[choice].tokens.empty()) turns_[choice].tokens.push_back(token->id);
     std::vector<AnswerEvent> events = answer.on_token(*token);
+    for (const AnswerEvent& made : events) turns_[choice].shown.add(made);
     if (answer.wants_no_more()) generator_.host_.cancel(ids_[choice]);
     return events;
   }
   over_[choice] = true;
-  if (const auto* why = std::get_if<std::string>(&event.what)) {
-    failure_ = *why;
+  if (const auto* failure = std::get_if<EngineEvent::Failure>(&event.what)) {
+    failure_ = *failure;
     return {};
   }
   std::vector<AnswerEvent> events = answer.on_finish(std::get<runtime::RequestReport>(event.what));
+  for (const AnswerEvent& made : events) turns_[choice].shown.add(made);
   note_finish(choice, *events.back().finish);
+  remember(turns_[choice]);
   --unfinished_;
   return events;
 }
@@ -203,9 +219,18 @@ void Generator::Run::note_finish(size_t choice, const Finish& finish) {
   if (choice % static_cast<size_t>(job_.request.choices) == 0) {
     record_.prompt_tokens += report.prompt_tokens;
     record_.cached_tokens += report.cached_tokens;
+    record_.cached_answer_tokens += report.cached_answer_tokens;
+    record_.recomputed_tokens += report.recomputed_tokens;
   }
   record_.output_tokens += finish.completion_tokens;
   record_.reasoning_tokens += finish.reasoning_tokens;
+  record_.longest_choice = std::max(record_.longest_choice, finish.completion_tokens);
+  record_.tools_called |= finish.calls > 0;
+  record_.draft_steps += report.draft.steps;
+  auto& by_position = record_.accepted_by_position;
+  by_position.resize(std::max(by_position.size(), report.draft.accepted.size()));
+  for (size_t i = 0; i < report.draft.accepted.size(); ++i)
+    by_position[i] += report.draft.accepted[i];
   for (const int64_t count : report.draft.proposed) record_.drafted += count;
   for (const int64_t count : report.draft.accepted) record_.accepted += count;
   record_.queue_ms = std::max(record_.queue_ms, report.queue_ms);
@@ -215,16 +240,29 @@ void Generator::Run::note_finish(size_t choice, const Finish& finish) {
   if (record_.finish.empty()) record_.finish = finish_name(finish);
 }
 
+// Only a whole turn can come back as one: an answer that was cut is rendered anew.
+void Generator::Run::remember(OpenTurn& turn) {
+  const Finish& finish = turn.shown.finish;
+  const bool whole =
+      finish.cause == Finish::Cause::kEndOfTurn || finish.cause == Finish::Cause::kToolCall;
+  if (replay_.memory == nullptr || turn.tokens.empty() || !whole) return;
+  // A grammar, or the limit of one call, ends a turn before the model writes its end.
+  const auto end = generator_.model_.tokenizer->find_added("<|im_end|>");
+  if (end && !finish.report.stop_id) turn.tokens.push_back(*end);
+  replay_.memory->remember(replay_.scope, turn.shown.message(), std::move(turn.tokens));
+}
+
 ApiError Generator::Run::failure_error() const {
   if (abort_) return *abort_;
   ApiError error;
-  error.kind = ApiError::Kind::kInternal;
-  error.message = failure_.value_or("internal error");
+  error.kind = failure_ ? failure_->kind : ApiError::Kind::kInternal;
+  error.message = failure_ ? failure_->why : "internal error";
   return error;
 }
 
 asio::awaitable<void> Generator::Run::refuse(const ApiError& error) {
   record_.finish = "error";
+  record_.rejected = error.kind == ApiError::Kind::kQueueFull;
   http::Response response = job_.error_shape(error, exchange_.request().id);
   co_await exchange_.respond(std::move(response));
 }
@@ -238,7 +276,9 @@ asio::awaitable<void> Generator::Run::stream() {
   int64_t silent = 0;
   while (true) {
     if (!text.empty() && !gone_) {
+      pace_->writing = true;
       if (!co_await exchange_.send(std::exchange(text, {}))) gone_ = true;
+      pace_->writing = false;
     }
     if (gone_ || failure_ || abort_ || unfinished_ == 0) break;
     const auto events = co_await mailbox_->take(generator_.options_.ping_interval);
@@ -250,8 +290,9 @@ asio::awaitable<void> Generator::Run::stream() {
     }
     if (events.empty() && !gone_ && !abort_) text += encoder_->keep_alive(silent);
   }
+  if (pace_->too_slow) record_.disconnect = "slow";
   if (gone_) {
-    record_.disconnect = record_.output_tokens > 0 ? "decode" : "stream";
+    if (!pace_->too_slow) record_.disconnect = record_.output_tokens > 0 ? "decode" : "stream";
     record_.finish = "abort";
     co_return;
   }
@@ -294,19 +335,40 @@ asio::awaitable<void> Generator::Run::whole() {
 }
 
 Generator::Generator(const ModelText& model, const ServerOptions& options, EngineHost& host,
-                     asio::thread_pool& workers)
-    : model_(model), options_(options), host_(host), workers_(workers) {}
+                     asio::thread_pool& workers, asio::thread_pool& compilers, Metrics& metrics)
+    : model_(model),
+      options_(options),
+      host_(host),
+      workers_(workers),
+      compilers_(compilers),
+      metrics_(metrics),
+      grammars_(model),
+      turns_(kTurnMemoryBytes) {}
 
 asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
-    const GenerationRequest& request) {
+    const GenerationRequest& request, Replay replay) {
   // Rendering and encoding a long conversation takes a while; connections must not wait for it.
   std::optional<Answerable<std::vector<PreparedPrompt>>> prompts;
   auto work = [&]() -> asio::awaitable<void> {
-    prompts.emplace(prepare_prompts(request, model_));
+    prompts.emplace(prepare_prompts(request, model_, replay));
     co_return;
   };
   co_await asio::co_spawn(workers_, work, asio::use_awaitable);
   co_return std::move(*prompts);
+}
+
+asio::awaitable<Answerable<Generator::Compiled>> Generator::compile(
+    const GenerationRequest& request) {
+  const auto output = structured_output(request);
+  if (!output) co_return Compiled();
+  std::optional<Result<chat::grammar::CompiledOutput>> compiled;
+  auto work = [&]() -> asio::awaitable<void> {
+    compiled.emplace(grammars_.compile(request, *output));
+    co_return;
+  };
+  co_await asio::co_spawn(compilers_, work, asio::use_awaitable);
+  if (!compiled->ok()) co_return invalid_request(compiled->error());
+  co_return Compiled(std::move(**compiled));
 }
 
 asio::awaitable<void> Generator::run(http::Exchange& exchange, Job job, RequestRecord& record) {
@@ -314,6 +376,7 @@ asio::awaitable<void> Generator::run(http::Exchange& exchange, Job job, RequestR
   record.model = job.request.model;
   record.choices = job.request.choices;
   record.max_tokens = job.request.max_tokens.value_or(0);
+  record.tools_offered = job.request.tools.active();
   Run run(*this, exchange, std::move(job), record);
   co_await run.run();
 }
@@ -324,8 +387,21 @@ void Generator::name_once(const std::string& field) {
   log_warning("the request field \"{}\" is unknown and ignored", field);
 }
 
-void Generator::abort_all(const ApiError& why) {
+size_t Generator::abort_all(const ApiError& why) {
   for (Run* run : active_) run->abort(why);
+  return active_.size();
+}
+
+size_t Generator::abort(const std::string& id, const ApiError& why) {
+  size_t found = 0;
+  for (Run* run : active_) {
+    // Answers are called "chatcmpl-ID", "msg_ID" and the like: either name will do.
+    if (id != run->id() && !id.ends_with("-" + run->id()) && !id.ends_with("_" + run->id()))
+      continue;
+    run->abort(why);
+    ++found;
+  }
+  return found;
 }
 
 }  // namespace sluice::server

@@ -11,7 +11,9 @@
 
 #include "server/core/encoder.h"
 #include "server/core/engine_host.h"
+#include "server/core/output_grammar.h"
 #include "server/http/exchange.h"
+#include "server/metrics.h"
 #include "server/options.h"
 #include "server/request_record.h"
 
@@ -31,25 +33,35 @@ class Generator {
  public:
   // All must outlive the generator.
   Generator(const ModelText& model, const ServerOptions& options, EngineHost& host,
-            boost::asio::thread_pool& workers);
+            boost::asio::thread_pool& workers, boost::asio::thread_pool& compilers,
+            Metrics& metrics);
 
   boost::asio::awaitable<void> run(http::Exchange& exchange, Job job, RequestRecord& record);
 
   // Prompts only, on a worker: count_tokens, tokenize, apply-template.
   boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
-      const GenerationRequest& request);
+      const GenerationRequest& request, Replay replay = {});
 
-  void abort_all(const ApiError& why);  // ends what runs with an error in the protocol's words
+  // Ends what runs with an error in the protocol's words: all, or those that go by this id.
+  size_t abort_all(const ApiError& why);
+  size_t abort(const std::string& id, const ApiError& why);
   size_t active() const { return active_.size(); }
 
  private:
   class Run;
+  // What the answer is kept to, compiled apart from the workers: a large schema must not hold up
+  // other requests' prompts. Nothing if the answer is free.
+  using Compiled = std::optional<chat::grammar::CompiledOutput>;
+  boost::asio::awaitable<Answerable<Compiled>> compile(const GenerationRequest& request);
   void name_once(const std::string& field);
 
   const ModelText& model_;
   const ServerOptions& options_;
   EngineHost& host_;
-  boost::asio::thread_pool& workers_;
+  boost::asio::thread_pool &workers_, &compilers_;
+  Metrics& metrics_;
+  OutputGrammars grammars_;
+  chat::TurnMemory turns_;
   std::set<Run*> active_;
   std::set<std::string> named_fields_;
 };

@@ -1,16 +1,18 @@
 #include "server/metrics.h"
 
+#include <fmt/format.h>
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+#include <prometheus/summary.h>
 #include <prometheus/text_serializer.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <sstream>
+
+#include "server/process_info.h"
 
 namespace sluice::server {
 namespace {
@@ -25,6 +27,11 @@ const Buckets kBetweenTokens = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 
 const Buckets kLatency = {0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                           30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
 const Buckets kChoices = {1, 2, 5, 10, 20};
+const Buckets kHttp = {0.1, 0.5, 1};
+const Buckets kHttpFine = {0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1,  1.5, 2,
+                           2.5,  3,     3.5,  4,     4.5, 5,    7.5, 10,   30, 60};
+// More than the deepest draft: every position has its series from the start.
+constexpr int kDraftPositions = 8;
 
 // 1, 2, 5, 10, ... up to the context.
 Buckets token_buckets(int64_t context) {
@@ -37,13 +44,25 @@ Buckets token_buckets(int64_t context) {
   return buckets;
 }
 
-// Resident and virtual bytes; 0 where the system does not say.
-std::pair<double, double> process_memory() {
-  std::ifstream file("/proc/self/statm");
-  double virtual_pages = 0, resident_pages = 0;
-  file >> virtual_pages >> resident_pages;
-  const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
-  return {resident_pages * page, virtual_pages * page};
+// The process's own series, under the names that every Prometheus client library uses.
+void append_process(std::ostream& text) {
+  const ProcessInfo info = process_info();
+  const auto add = [&](const char* name, const char* type, double value) {
+    text << fmt::format("# TYPE {0} {1}\n{0} {2}\n", name, type, value);
+  };
+  add("process_resident_memory_bytes", "gauge", static_cast<double>(info.resident_bytes));
+  add("process_virtual_memory_bytes", "gauge", static_cast<double>(info.virtual_bytes));
+  add("process_cpu_seconds_total", "counter", info.cpu_seconds);
+  add("process_open_fds", "gauge", static_cast<double>(info.open_descriptors));
+  add("process_max_fds", "gauge", static_cast<double>(info.most_descriptors));
+  add("process_start_time_seconds", "gauge", info.start_seconds);
+}
+
+Buckets step_buckets() {
+  Buckets buckets;
+  for (const int64_t bound : EngineCounters::kStepBounds)
+    buckets.push_back(static_cast<double>(bound));
+  return buckets;
 }
 
 }  // namespace
@@ -51,13 +70,26 @@ std::pair<double, double> process_memory() {
 struct Metrics::Families {
   prometheus::Registry registry;
   Labels labels;
-  int64_t sequences = 1;
   std::map<std::string, prometheus::Counter*> counters;
   std::map<std::string, prometheus::Gauge*> gauges;
   std::map<std::string, prometheus::Histogram*> histograms;
   prometheus::Family<prometheus::Counter>* finished = nullptr;
   prometheus::Family<prometheus::Counter>* http_requests = nullptr;
   prometheus::Family<prometheus::Counter>* disconnects = nullptr;
+  prometheus::Family<prometheus::Counter>* accepted_at = nullptr;
+  prometheus::Family<prometheus::Counter>* by_source = nullptr;
+  prometheus::Family<prometheus::Counter>* cached_by_source = nullptr;
+  prometheus::Family<prometheus::Counter>* parser = nullptr;
+  prometheus::Gauge* waiting_for_room = nullptr;
+  prometheus::Counter* rejections = nullptr;
+  prometheus::Family<prometheus::Histogram>* http_duration = nullptr;
+  prometheus::Histogram* http_fine = nullptr;
+  prometheus::Histogram* token_gap = nullptr;  // used by the engine's thread
+  prometheus::Family<prometheus::Summary>* http_request_size = nullptr;
+  prometheus::Family<prometheus::Summary>* http_response_size = nullptr;
+  // What of the engine's counts is in the histogram of steps already.
+  std::vector<double> steps_seen;
+  double step_tokens_seen = 0;
 
   prometheus::Family<prometheus::Counter>& counter_family(const std::string& name,
                                                           const char* help) {
@@ -73,13 +105,23 @@ struct Metrics::Families {
     histograms[name] =
         &prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add(labels, buckets);
   }
+  // The engine's thread only counts; what came since the last look goes into the histogram here.
+  void take_steps(const EngineCounters& engine) {
+    std::vector<double> fresh(steps_seen.size());
+    for (size_t i = 0; i < fresh.size(); ++i) {
+      const auto now = static_cast<double>(engine.steps_by_tokens[i].load());
+      fresh[i] = now - std::exchange(steps_seen[i], now);
+    }
+    const auto tokens = static_cast<double>(engine.prompt_tokens + engine.generated_tokens);
+    const double fresh_tokens = tokens - std::exchange(step_tokens_seen, tokens);
+    histograms["vllm:iteration_tokens_total"]->ObserveMultiple(fresh, fresh_tokens);
+  }
 };
 
-Metrics::Metrics(const ModelText& model, int64_t sequences)
+Metrics::Metrics(const ModelText& model, int64_t sequences, bool prefix_cache)
     : families_(std::make_unique<Families>()) {
   Families& f = *families_;
   const std::string name = model.names.empty() ? "" : model.names.front();
-  f.sequences = sequences;
   f.labels = {{"model_name", name}, {"engine", "0"}};
   f.gauge("vllm:num_requests_waiting", "Requests that wait for a place in the batch");
   f.gauge("vllm:num_requests_running", "Requests in the running batch");
@@ -94,7 +136,7 @@ Metrics::Metrics(const ModelText& model, int64_t sequences)
             {"hash_block_size", "64"},
             {"num_gpu_blocks", std::to_string(model.context / 64 * sequences)},
             {"num_cpu_blocks", "0"},
-            {"enable_prefix_caching", "False"},
+            {"enable_prefix_caching", prefix_cache ? "True" : "False"},
             {"cache_dtype", "auto"},
             {"gpu_memory_utilization", "0"},
             {"kv_cache_size_tokens", std::to_string(model.context * sequences)},
@@ -114,9 +156,15 @@ Metrics::Metrics(const ModelText& model, int64_t sequences)
            {"vllm:prefix_cache_hits_total", "Tokens found in the prefix cache"},
            {"vllm:external_prefix_cache_queries_total", "None: there is no external cache"},
            {"vllm:external_prefix_cache_hits_total", "None: there is no external cache"},
+           {"vllm:mm_cache_queries_total", "None: only text is taken"},
+           {"vllm:mm_cache_hits_total", "None: only text is taken"},
            {"vllm:num_preemptions_total", "Requests that gave their place up for a while"},
+           {"vllm:spec_decode_num_drafts_total", "Verification steps with drafts"},
            {"vllm:spec_decode_num_draft_tokens_total", "Tokens drafted"},
            {"vllm:spec_decode_num_accepted_tokens_total", "Drafted tokens accepted"},
+           {"sluice:prompt_tokens_cached_answers_total",
+            "Cached tokens that hang on an answer of this server"},
+           {"sluice:prompt_tokens_recomputed_total", "Tokens read although they had been known"},
            {"sluice:reasoning_tokens_total", "Tokens of thoughts"}})
     f.counter(counter, help);
   f.finished = &f.counter_family("vllm:request_success_total", "Requests by how they ended");
@@ -125,9 +173,58 @@ Metrics::Metrics(const ModelText& model, int64_t sequences)
     labels["finished_reason"] = reason;
     f.finished->Add(labels);
   }
+  const auto labelled = [&](const char* key, const std::string& value) {
+    Labels labels = f.labels;
+    labels[key] = value;
+    return labels;
+  };
+  f.accepted_at = &f.counter_family("vllm:spec_decode_num_accepted_tokens_per_pos_total",
+                                    "Drafted tokens accepted, by position");
+  for (int position = 0; position < kDraftPositions; ++position)
+    f.accepted_at->Add(labelled("position", std::to_string(position)));
+  f.by_source = &f.counter_family("vllm:prompt_tokens_by_source_total",
+                                  "Tokens of prompts by where they came from");
+  for (const char* source : {"local_compute", "local_cache_hit", "external_kv_transfer"})
+    f.by_source->Add(labelled("source", source));
+  f.cached_by_source = &f.counter_family("vllm:prompt_tokens_cached_by_source_total",
+                                         "Tokens of prompts that were not read again");
+  for (const char* source : {"device", "host", "disk", "p2p", "external_unspecified"})
+    f.cached_by_source->Add(labelled("source", source));
+  auto& waiting = prometheus::BuildGauge()
+                      .Name("vllm:num_requests_waiting_by_reason")
+                      .Help("Requests that wait for a place in the batch, by why")
+                      .Register(f.registry);
+  f.waiting_for_room = &waiting.Add(labelled("reason", "capacity"));
+  waiting.Add(labelled("reason", "deferred"));
+  f.rejections = &f.counter_family("vllm:admission_rejections_total", "Requests refused with 429")
+                      .Add({{"model_name", name}, {"reason", "max_num_queued_reqs"}});
+  f.parser = &f.counter_family("vllm:tool_call_parser_invocations_total",
+                               "Answers with tools offered, by whether one was called");
   f.http_requests = &f.counter_family("http_requests_total", "HTTP requests by route and status");
   f.disconnects =
       &f.counter_family("sluice:client_disconnects_total", "Clients that left, by phase");
+  f.http_duration = &prometheus::BuildHistogram()
+                         .Name("http_request_duration_seconds")
+                         .Help("From the whole request to the end of its answer, by route")
+                         .Register(f.registry);
+  f.http_fine = &prometheus::BuildHistogram()
+                     .Name("http_request_duration_highr_seconds")
+                     .Help("The same over all routes, in finer steps")
+                     .Register(f.registry)
+                     .Add({}, kHttpFine);
+  f.http_request_size = &prometheus::BuildSummary()
+                             .Name("http_request_size_bytes")
+                             .Help("Bytes of requests' bodies")
+                             .Register(f.registry);
+  f.http_response_size = &prometheus::BuildSummary()
+                              .Name("http_response_size_bytes")
+                              .Help("Bytes of answers")
+                              .Register(f.registry);
+  f.histogram("vllm:inter_token_latency_seconds", "Between two tokens of one answer",
+              kBetweenTokens);
+  f.token_gap = f.histograms["vllm:inter_token_latency_seconds"];
+  f.histogram("vllm:iteration_tokens_total", "Tokens of one step of the engine", step_buckets());
+  f.steps_seen.resize(EngineCounters::kStepBounds.size() + 1);
   f.histogram("vllm:time_to_first_token_seconds", "From arrival to the first token", kFirstToken);
   f.histogram("vllm:request_time_per_output_token_seconds", "Mean time of a token, per request",
               kBetweenTokens);
@@ -139,6 +236,9 @@ Metrics::Metrics(const ModelText& model, int64_t sequences)
   const Buckets tokens = token_buckets(model.context);
   f.histogram("vllm:request_prompt_tokens", "Tokens of a prompt", tokens);
   f.histogram("vllm:request_generation_tokens", "Tokens of an answer", tokens);
+  f.histogram("vllm:request_max_num_generation_tokens", "Tokens of the longest choice", tokens);
+  f.histogram("vllm:request_prefill_kv_computed_tokens", "Tokens of a prompt that were read",
+              tokens);
   f.histogram("vllm:request_params_max_tokens", "max_tokens of a request", tokens);
   f.histogram("vllm:request_params_n", "Choices of a request", kChoices);
 }
@@ -147,11 +247,26 @@ Metrics::~Metrics() = default;
 
 void Metrics::count(const RequestRecord& record) {
   Families& f = *families_;
+  // A method of the client's invention must not become a label.
+  constexpr std::string_view kMethods[] = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"};
+  const bool known =
+      std::find(std::begin(kMethods), std::end(kMethods), record.method) != std::end(kMethods);
+  const std::string method = known ? record.method : "other";
   f.http_requests
       ->Add({{"handler", record.route},
-             {"method", record.method},
+             {"method", method},
              {"status", std::to_string(record.status / 100) + "xx"}})
       .Increment();
+  f.http_duration->Add({{"handler", record.route}, {"method", method}}, kHttp)
+      .Observe(record.total_ms / 1000);
+  f.http_fine->Observe(record.total_ms / 1000);
+  const auto size = [&](prometheus::Family<prometheus::Summary>& family, size_t bytes) {
+    family.Add({{"handler", record.route}}, prometheus::Summary::Quantiles{})
+        .Observe(static_cast<double>(bytes));
+  };
+  size(*f.http_request_size, record.request_bytes);
+  size(*f.http_response_size, record.response_bytes);
+  if (record.rejected) f.rejections->Increment();
   if (record.finish.empty()) return;
   Labels labels = f.labels;
   labels["finished_reason"] = record.finish;
@@ -163,8 +278,37 @@ void Metrics::count(const RequestRecord& record) {
   add("vllm:prompt_tokens_total", record.prompt_tokens);
   add("vllm:prompt_tokens_cached_total", record.cached_tokens);
   add("vllm:prefix_cache_hits_total", record.cached_tokens);
+  add("sluice:prompt_tokens_cached_answers_total", record.cached_answer_tokens);
+  add("sluice:prompt_tokens_recomputed_total", record.recomputed_tokens);
   add("vllm:prefix_cache_queries_total", record.prompt_tokens);
   add("vllm:generation_tokens_total", record.output_tokens);
+  const auto from = [&](const char* source, int64_t count) {
+    Labels with_source = f.labels;
+    with_source["source"] = source;
+    f.by_source->Add(with_source).Increment(static_cast<double>(count));
+  };
+  from("local_compute", record.prompt_tokens - record.cached_tokens);
+  from("local_cache_hit", record.cached_tokens);
+  Labels device = f.labels;
+  device["source"] = "device";
+  f.cached_by_source->Add(device).Increment(static_cast<double>(record.cached_tokens));
+  add("vllm:spec_decode_num_drafts_total", record.draft_steps);
+  for (size_t position = 0; position < record.accepted_by_position.size(); ++position) {
+    Labels at = f.labels;
+    at["position"] = std::to_string(position);
+    f.accepted_at->Add(at).Increment(static_cast<double>(record.accepted_by_position[position]));
+  }
+  if (record.tools_offered) {
+    const std::string type = record.route.ends_with("/chat/completions") ? "chat_completions"
+                             : record.route.ends_with("/responses")      ? "responses"
+                                                                         : "other";
+    f.parser
+        ->Add({{"model_name", f.labels["model_name"]},
+               {"mode", record.streamed ? "streaming" : "non_streaming"},
+               {"outcome", record.tools_called ? "tool_call" : "no_tool_call"},
+               {"request_type", type}})
+        .Increment();
+  }
   add("vllm:spec_decode_num_draft_tokens_total", record.drafted);
   add("vllm:spec_decode_num_accepted_tokens_total", record.accepted);
   add("sluice:reasoning_tokens_total", record.reasoning_tokens);
@@ -178,6 +322,9 @@ void Metrics::count(const RequestRecord& record) {
   observe("vllm:request_inference_time_seconds", (record.prompt_ms + record.decode_ms) / 1000);
   observe("vllm:request_prompt_tokens", static_cast<double>(record.prompt_tokens));
   observe("vllm:request_generation_tokens", static_cast<double>(record.output_tokens));
+  observe("vllm:request_max_num_generation_tokens", static_cast<double>(record.longest_choice));
+  observe("vllm:request_prefill_kv_computed_tokens",
+          static_cast<double>(record.prompt_tokens - record.cached_tokens));
   observe("vllm:request_params_n", static_cast<double>(record.choices));
   if (record.max_tokens > 0)
     observe("vllm:request_params_max_tokens", static_cast<double>(record.max_tokens));
@@ -187,20 +334,20 @@ void Metrics::count(const RequestRecord& record) {
   }
 }
 
-std::string Metrics::render(const EngineCounters& engine) {
+void Metrics::observe_token_gap(double seconds) { families_->token_gap->Observe(seconds); }
+
+std::string Metrics::render(const EngineCounters& engine, double kv_use) {
   Families& f = *families_;
   const auto waiting = static_cast<double>(engine.waiting.load());
   const auto running = static_cast<double>(engine.running.load());
   f.gauges["vllm:num_requests_waiting"]->Set(waiting);
+  f.waiting_for_room->Set(waiting);
   f.gauges["vllm:num_requests_running"]->Set(running);
-  f.gauges["vllm:kv_cache_usage_perc"]->Set(
-      std::min(1.0, running / static_cast<double>(std::max<int64_t>(f.sequences, 1))));
+  f.gauges["vllm:kv_cache_usage_perc"]->Set(kv_use);
+  f.take_steps(engine);
   std::ostringstream text;
   prometheus::TextSerializer().Serialize(text, f.registry.Collect());
-  const auto [resident, virtual_bytes] = process_memory();
-  text << "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes " << std::fixed
-       << resident << "\n# TYPE process_virtual_memory_bytes gauge\nprocess_virtual_memory_bytes "
-       << virtual_bytes << "\n";
+  append_process(text);
   return text.str();
 }
 

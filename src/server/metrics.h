@@ -14,12 +14,15 @@ namespace sluice::server {
 
 class Metrics {
  public:
-  Metrics(const ModelText& model, int64_t sequences);
+  Metrics(const ModelText& model, int64_t sequences, bool prefix_cache);
   ~Metrics();
 
   void count(const RequestRecord& record);
-  // The text format 0.0.4 as of now.
-  std::string render(const EngineCounters& engine);
+  // Time between two tokens of one answer; any thread. Tokens that one verification step accepts
+  // come together, with no time between them.
+  void observe_token_gap(double seconds);
+  // The text format 0.0.4 as of now. `kv_use`: share of the pages in use, 0 to 1.
+  std::string render(const EngineCounters& engine, double kv_use);
 
  private:
   struct Families;

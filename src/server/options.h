@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "runtime/memory_plan.h"
 #include "server/core/engine_request.h"
 #include "server/http/limits.h"
 #include "server/openai/chat_encoder.h"
@@ -23,11 +25,18 @@ struct ServerOptions {
   http::Limits limits;
   int64_t max_waiting = 1024;
   int64_t sequences = 1;
+  int draft_depth = 0;
+  int64_t client_backlog = 16'384;          // tokens that may wait for a client that does not read
+  std::optional<runtime::MemoryPlan> plan;  // what the model was found to take; a script has none
   http::Duration ping_interval{15'000};
   http::Duration drain_grace{5'000};        // new requests get a 503 for so long
   http::Duration shutdown_timeout{30'000};  // then running ones are ended
   openai::ReasoningField reasoning_field = openai::ReasoningField::kBoth;
   ThinkingDefaults thinking;
+  bool prefix_cache = false;  // the engine has one
+  // Answers that come back are continued where they ended, and written as they were sampled. Off,
+  // they are read anew as they are rendered, and every byte is what a cold server would send.
+  bool reuse_answers = true;
   std::string request_log;  // a file for one JSON line a request; empty: standard error
   bool quiet = false;
   std::string version;

@@ -25,13 +25,13 @@ ApiError draining_error() {
 }  // namespace
 
 // What every route asks before it runs: is there room for new work, and is it our model?
-asio::awaitable<void> Api::generate(http::Exchange& exchange, Result<Job> job, ErrorShape shape,
+asio::awaitable<void> Api::generate(http::Exchange& exchange, Answerable<Job> job, ErrorShape shape,
                                     RequestRecord& record) {
   std::optional<ApiError> error;
   if (draining_) {
     error = draining_error();
   } else if (!job.ok()) {
-    error = invalid_request(job.error());
+    error = job.error();
   } else {
     error = unknown_model(job->request.model, shape != openai::error_response);
   }
@@ -45,8 +45,10 @@ asio::awaitable<void> Api::generate(http::Exchange& exchange, Result<Job> job, E
   co_await generator_.run(exchange, std::move(*job), record);
 }
 
-Result<Job> Api::chat_job(const Json& body) const {
-  SLUICE_ASSIGN(openai::ChatRequest chat, openai::read_chat_request(body, adapter_context()));
+Answerable<Job> Api::chat_job(const Json& body) {
+  auto read = openai::read_chat_request(body, adapter_context());
+  if (!read.ok()) return invalid_request(read.error());
+  openai::ChatRequest& chat = *read;
   openai::ChatEncoderOptions encoding;
   encoding.reasoning_field = options_.reasoning_field;
   encoding.stream = chat.stream;
@@ -62,9 +64,10 @@ Result<Job> Api::chat_job(const Json& body) const {
   return job;
 }
 
-Result<Job> Api::completions_job(const Json& body) const {
-  SLUICE_ASSIGN(openai::CompletionsRequest completions,
-                openai::read_completions_request(body, adapter_context()));
+Answerable<Job> Api::completions_job(const Json& body) {
+  auto read = openai::read_completions_request(body, adapter_context());
+  if (!read.ok()) return invalid_request(read.error());
+  openai::CompletionsRequest& completions = *read;
   openai::CompletionsEncoderOptions encoding;
   encoding.stream = completions.stream;
   encoding.echo = completions.neutral.echo;
@@ -79,9 +82,10 @@ Result<Job> Api::completions_job(const Json& body) const {
   return job;
 }
 
-Result<Job> Api::messages_job(const Json& body) const {
-  SLUICE_ASSIGN(anthropic::MessagesRequest messages,
-                anthropic::read_messages_request(body, adapter_context()));
+Answerable<Job> Api::messages_job(const Json& body) {
+  auto read = anthropic::read_messages_request(body, adapter_context());
+  if (!read.ok()) return invalid_request(read.error());
+  anthropic::MessagesRequest& messages = *read;
   anthropic::MessagesEncoderOptions encoding;
   encoding.thinking_omitted = messages.thinking_omitted;
   Job job;
@@ -95,14 +99,14 @@ Result<Job> Api::messages_job(const Json& body) const {
 void Api::add_generation_routes() {
   const auto chat = [this](http::Exchange& exchange, const Json& body,
                            RequestRecord& record) -> asio::awaitable<void> {
-    Result<Job> job = chat_job(body);
+    Answerable<Job> job = chat_job(body);
     co_await generate(exchange, std::move(job), openai::error_response, record);
   };
   for (const char* path : {"/v1/chat/completions", "/chat/completions"})
     post(path, openai::error_response, chat);
   const auto completions = [this](http::Exchange& exchange, const Json& body,
                                   RequestRecord& record) -> asio::awaitable<void> {
-    Result<Job> job = completions_job(body);
+    Answerable<Job> job = completions_job(body);
     co_await generate(exchange, std::move(job), openai::error_response, record);
   };
   for (const char* path : {"/v1/completions", "/completions"})
@@ -111,7 +115,7 @@ void Api::add_generation_routes() {
                                RequestRecord& record) -> asio::awaitable<void> {
     // Anthropic's SDK reads this name.
     exchange.add_header("request-id", "req_" + exchange.request().id);
-    Result<Job> job = messages_job(body);
+    Answerable<Job> job = messages_job(body);
     co_await generate(exchange, std::move(job), anthropic::error_response, record);
   };
   post("/v1/messages", anthropic::error_response, messages);

@@ -51,13 +51,6 @@ void Api::add_health_routes() {
   for (const char* path : {"/health", "/v1/health", "/ready"}) get(path, ready, true);
 
   get(
-      "/",
-      [](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
-        http::Response response = json_response(200, status_json("ok"));
-        co_await exchange.respond(std::move(response));
-      },
-      true);
-  get(
       "/version",
       [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
         Json body = Json::object();
@@ -71,7 +64,7 @@ void Api::add_health_routes() {
       [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
         http::Response response;
         response.headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8");
-        response.body = metrics_.render(host_.counters());
+        response.body = metrics_.render(host_.counters(), page_use().share());
         co_await exchange.respond(std::move(response));
       },
       !options_.metrics_need_key);

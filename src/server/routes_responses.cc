@@ -26,10 +26,17 @@ http::Response json_response(const Json& body) {
 
 }  // namespace
 
-// `history` as read_responses_request() takes it.
-Result<Job> Api::responses_job(const Json& body, const Json* history) {
-  SLUICE_ASSIGN(openai::ResponsesRequest request,
-                openai::read_responses_request(body, adapter_context(), history));
+Answerable<Job> Api::responses_job(const Json& body) {
+  const Json* previous = body.find("previous_response_id");
+  const StoredResponse* history = nullptr;
+  if (previous != nullptr && previous->is_string()) {
+    history = responses_.find(previous->string());
+    if (history == nullptr) return no_response(previous->string());
+  }
+  auto read = openai::read_responses_request(body, adapter_context(),
+                                             history != nullptr ? &history->items : nullptr);
+  if (!read.ok()) return invalid_request(read.error());
+  openai::ResponsesRequest& request = *read;
   openai::ResponsesEncoderOptions encoding;
   encoding.echoed = std::move(request.echoed);
   encoding.summary = request.summary;
@@ -52,43 +59,49 @@ Result<Job> Api::responses_job(const Json& body, const Json* history) {
 void Api::add_responses_routes() {
   const auto create = [this](http::Exchange& exchange, const Json& body,
                              RequestRecord& record) -> asio::awaitable<void> {
-    const Json* previous = body.find("previous_response_id");
-    const StoredResponse* stored = nullptr;
-    if (previous != nullptr && previous->is_string()) {
-      stored = responses_.find(previous->string());
-      if (stored == nullptr) {
-        http::Response response = openai::error_response(no_response(previous->string()));
-        co_await exchange.respond(std::move(response));
-        co_return;
-      }
-    }
-    Result<Job> job = responses_job(body, stored != nullptr ? &stored->items : nullptr);
+    Answerable<Job> job = responses_job(body);
     co_await generate(exchange, std::move(job), openai::error_response, record);
   };
   for (const char* path : {"/v1/responses", "/responses"})
     post(path, openai::error_response, create);
 
-  get("/v1/responses/{id}",
-      [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
-        const std::string& id = exchange.parameters.at("id");
-        const StoredResponse* stored = responses_.find(id);
-        http::Response response = stored != nullptr ? json_response(stored->body)
-                                                    : openai::error_response(no_response(id));
-        co_await exchange.respond(std::move(response));
-      });
-  remove("/v1/responses/{id}",
-         [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
-           const std::string& id = exchange.parameters.at("id");
-           http::Response response = openai::error_response(no_response(id));
-           if (responses_.erase(id)) {
-             Json body = Json::object();
-             body.set("id", id);
-             body.set("object", "response.deleted");
-             body.set("deleted", true);
-             response = json_response(body);
-           }
-           co_await exchange.respond(std::move(response));
-         });
+  const auto show = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+    const std::string& id = exchange.parameters.at("id");
+    const StoredResponse* stored = responses_.find(id);
+    http::Response response =
+        stored != nullptr ? json_response(stored->body) : openai::error_response(no_response(id));
+    co_await exchange.respond(std::move(response));
+  };
+  const auto forget = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+    const std::string& id = exchange.parameters.at("id");
+    http::Response response = openai::error_response(no_response(id));
+    if (responses_.erase(id)) {
+      Json body = Json::object();
+      body.set("id", id);
+      body.set("object", "response.deleted");
+      body.set("deleted", true);
+      response = json_response(body);
+    }
+    co_await exchange.respond(std::move(response));
+  };
+  // Only what runs in the background can be cancelled so, and nothing does.
+  const auto cancel = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
+    const std::string& id = exchange.parameters.at("id");
+    ApiError error = no_response(id);
+    if (responses_.find(id) != nullptr) {
+      error.kind = ApiError::Kind::kInvalid;
+      error.param = "id";
+      error.message = "the response was not made in the background: close its stream instead";
+    }
+    http::Response response = openai::error_response(error);
+    co_await exchange.respond(std::move(response));
+  };
+  for (const std::string path : {"/v1/responses/{id}", "/responses/{id}"}) {
+    get(path, show);
+    remove(path, forget);
+    router_.add({"POST", path + "/cancel"});
+    handlers_.push_back(cancel);
+  }
 }
 
 }  // namespace sluice::server

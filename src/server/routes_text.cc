@@ -1,10 +1,8 @@
-// Text and tokens without an answer (serving-openai.md 4.8, serving-anthropic.md 5.8).
+// Text and tokens without an answer (serving-openai.md 4.8).
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/utf8.h"
-#include "server/anthropic/errors.h"
-#include "server/anthropic/messages_request.h"
 #include "server/api.h"
 #include "server/openai/chat_request.h"
 #include "server/openai/errors.h"
@@ -105,7 +103,7 @@ void Api::add_text_routes() {
                                  RequestRecord&) -> asio::awaitable<void> {
     Fields fields(body);
     const std::vector<TokenId> ids = fields.ids("tokens", model_.vocabulary);
-    if (body.find("tokens") == nullptr) fields.complain("tokens", "is missing");
+    if (fields.any("tokens") == nullptr) fields.complain("tokens", "is missing");
     http::Response response;
     if (const Status status = fields.status(); !status.ok()) {
       response = openai::error_response(invalid_request(status.error()));
@@ -118,57 +116,10 @@ void Api::add_text_routes() {
     }
     co_await exchange.respond(std::move(response));
   };
-  const auto render = [this](http::Exchange& exchange, const Json& body,
-                             RequestRecord&) -> asio::awaitable<void> {
-    auto chat = openai::read_chat_request(body, adapter_context());
-    http::Response response;
-    if (!chat.ok()) {
-      response = openai::error_response(invalid_request(chat.error()));
-    } else {
-      auto prompts = co_await generator_.prepare(chat->neutral);
-      if (prompts.ok()) {
-        const PreparedPrompt& prompt = prompts->front();
-        Json answer = Json::object();
-        answer.set("prompt", prompt.text);
-        answer.set("tokens", ids_json(prompt.ids));
-        answer.set("thinking_open", prompt.thinking_open);
-        response = json_response(answer);
-      } else {
-        response = openai::error_response(prompts.error());
-      }
-    }
-    co_await exchange.respond(std::move(response));
-  };
-  const auto count = [this](http::Exchange& exchange, const Json& body,
-                            RequestRecord&) -> asio::awaitable<void> {
-    const std::string& id = exchange.request().id;
-    auto messages = anthropic::read_messages_request(body, adapter_context());
-    std::optional<ApiError> error;
-    if (!messages.ok()) error = invalid_request(messages.error());
-    if (!error) error = unknown_model(messages->neutral.model, true);
-    http::Response response;
-    if (!error) {
-      auto prompts = co_await generator_.prepare(messages->neutral);
-      // A prompt that does not fit is counted all the same: that is what clients ask for.
-      const bool too_long = !prompts.ok() && prompts.error().kind == ApiError::Kind::kContextLength;
-      if (!prompts.ok() && !too_long) error = prompts.error();
-      if (!error) {
-        Json answer = Json::object();
-        answer.set("input_tokens", too_long ? prompts.error().prompt_tokens
-                                            : static_cast<int64_t>(prompts->front().ids.size()));
-        response = json_response(answer);
-        response.headers.set("request-id", "req_" + id);
-      }
-    }
-    if (error) response = anthropic::error_response(*error, id);
-    co_await exchange.respond(std::move(response));
-  };
   for (const char* prefix : {"", "/v1"}) {
     post(std::string(prefix) + "/tokenize", openai::error_response, tokenize_text);
     post(std::string(prefix) + "/detokenize", openai::error_response, detokenize);
   }
-  post("/apply-template", openai::error_response, render);
-  post("/v1/messages/count_tokens", anthropic::error_response, count);
 }
 
 }  // namespace sluice::server

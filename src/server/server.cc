@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "server/api.h"
 #include "server/http/server.h"
+#include "server/notify.h"
 
 namespace sluice::server {
 namespace {
@@ -38,6 +39,7 @@ asio::awaitable<void> drain(asio::io_context& context, http::Server& server, Api
                             const ServerOptions& options) {
   log_info("draining: {} requests are running", api.active());
   api.start_draining();
+  notify_manager("STOPPING=1");
   asio::steady_timer timer(context);
   const Clock::time_point grace_end = Clock::now() + options.drain_grace;
   // Probes and balancers have to see the 503 for a while, even if nothing runs.
@@ -67,9 +69,9 @@ Status run_server(const ServerOptions& options, const ModelText& model,
   }
   // Members are destroyed from the last: first the connections, then those they speak to. The
   // context is stopped by then, and the workers have finished.
-  asio::thread_pool workers(2);
+  asio::thread_pool workers(2), compilers(1);
   EngineHost host(std::move(engine), options.sequences + options.max_waiting);
-  Api api(model, options, host, workers);
+  Api api(model, options, host, workers, compilers);
   asio::io_context context(1);
   SLUICE_ASSIGN(const auto server, http::Server::listen(context, listen, api));
 
@@ -84,9 +86,17 @@ Status run_server(const ServerOptions& options, const ModelText& model,
       };
   signals.async_wait(on_signal);
   std::signal(SIGPIPE, SIG_IGN);
+  if (server->beyond_loopback() && options.keys.empty()) {
+    log_warning(
+        "{} can be reached from other machines, and no API key is asked for: anyone there can use "
+        "it. Set --api-key or --api-key-file",
+        server->address());
+  }
   ready(server->address());
+  notify_manager("READY=1");
   context.run();
   workers.join();
+  compilers.join();
   // What the engine still holds of connections must go before the context does.
   host.stop();
   return {};

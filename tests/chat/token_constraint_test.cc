@@ -134,17 +134,20 @@ TEST(ToolGrammar, TheParserReadsWhatIsAllowed) {
   }
 }
 
-TEST(TokenConstraint, NothingIsBoundInAThought) {
+TEST(TokenConstraint, AThoughtIsFreeButForWaysRoundTheGrammar) {
   const auto masks = compile(calls(Calls::kOne)).masks;
   ConstraintOptions options = plain_options();
   options.starts_in_reasoning = true;
   options.think_close = kThinkCloseId;
   TokenConstraint constraint(masks, options);
-  EXPECT_FALSE(constraint.binds());
-  EXPECT_TRUE(constraint.can_end());
-  for (const TokenId id : {TokenId{'x'}, kCallOpenId, TokenId{'\n'}})
+  EXPECT_FALSE(constraint.can_end());
+  EXPECT_FALSE(constraint.must_end());
+  for (TokenId id = 0; id < kVocabularySize; ++id)
+    EXPECT_EQ(allowed(mask_of(constraint), id), id != kStopId && id != kCallOpenId) << id;
+  EXPECT_FALSE(constraint.advance(kStopId));
+  EXPECT_FALSE(constraint.advance(kCallOpenId));
+  for (const TokenId id : {TokenId{'x'}, kCallCloseId, TokenId{'\n'}})
     EXPECT_TRUE(constraint.advance(id));
-  EXPECT_TRUE(allowed(mask_of(constraint), 'x'));
   EXPECT_TRUE(constraint.advance(kThinkCloseId));
   EXPECT_TRUE(constraint.binds());
   EXPECT_FALSE(constraint.can_end());
@@ -153,6 +156,21 @@ TEST(TokenConstraint, NothingIsBoundInAThought) {
   EXPECT_TRUE(allowed(mask, kCallOpenId));
   for (const TokenId id : {TokenId{'x'}, kThinkCloseId, kStopId, kCallCloseId})
     EXPECT_FALSE(allowed(mask, id));
+}
+
+TEST(TokenConstraint, ALazyThoughtMayBeTheWholeAnswer) {
+  ConstraintOptions options = plain_options();
+  options.lazy = options.starts_in_reasoning = true;
+  options.think_close = kThinkCloseId;
+  TokenConstraint constraint(compile(calls(Calls::kLazy)).masks, options);
+  EXPECT_TRUE(allowed(mask_of(constraint), kStopId));
+  EXPECT_FALSE(allowed(mask_of(constraint), kCallOpenId));
+  EXPECT_TRUE(constraint.can_end());
+  TokenConstraint thought = constraint;
+  EXPECT_TRUE(thought.advance(kStopId));
+  EXPECT_TRUE(constraint.advance(kThinkCloseId));
+  EXPECT_FALSE(constraint.binds());
+  EXPECT_TRUE(constraint.advance(kCallOpenId));
 }
 
 TEST(TokenConstraint, LazyBindsFromTheOpenerOn) {
@@ -182,9 +200,11 @@ TEST(TokenConstraint, StopOnlyAtTheEnd) {
   TokenConstraint constraint(compile(request).masks, plain_options());
   EXPECT_FALSE(constraint.advance(kStopId));
   EXPECT_TRUE(constraint.advance('{'));
+  EXPECT_FALSE(constraint.must_end());
   EXPECT_FALSE(allowed(mask_of(constraint), kStopId));
   EXPECT_TRUE(constraint.advance('}'));
   // Only the end is left.
+  EXPECT_TRUE(constraint.must_end());
   const auto mask = mask_of(constraint);
   for (TokenId id = 0; id < kVocabularySize; ++id)
     EXPECT_EQ(allowed(mask, id), id == kStopId) << id;
@@ -227,7 +247,7 @@ TEST(TokenConstraint, RollbackRestoresEverything) {
 }
 
 TEST(OutputCompiler, RemembersGrammars) {
-  OutputCompiler compiler(small_trie(), 2);
+  OutputCompiler compiler(small_trie(), {.remembered = 2});
   StructuredOutput request;
   request.format = Format::kJsonSchema;
   const auto masks = [&](const char* schema) {
@@ -241,6 +261,47 @@ TEST(OutputCompiler, RemembersGrammars) {
   masks("{\"type\": \"boolean\"}");
   masks("{\"type\": \"string\"}");
   EXPECT_NE(masks("{\"type\": \"null\"}"), first);  // forgotten, and compiled again
+}
+
+TEST(OutputCompiler, ForgetsByBytesToo) {
+  OutputCompiler compiler(small_trie(), {.remembered_bytes = 1});
+  StructuredOutput request;
+  request.format = Format::kJsonObject;
+  const auto first = compiler.compile(request)->masks;
+  EXPECT_EQ(compiler.compile(request)->masks, first);  // the last one stays
+  request.white_space = WhiteSpace::kNone;
+  ASSERT_TRUE(compiler.compile(request).ok());
+  request.white_space = WhiteSpace::kBounded;
+  EXPECT_NE(compiler.compile(request)->masks, first);
+}
+
+TEST(OutputCompiler, BoundsWorkAndMemoryOfOneGrammar) {
+  StructuredOutput request;
+  request.format = Format::kJsonObject;
+  const auto masks = OutputCompiler(small_trie()).compile(request)->masks;
+  const auto within = [&](const MaskLimits& limits) {
+    const auto compiled = OutputCompiler(small_trie(), {.masks = limits}).compile(request);
+    if (!compiled.ok()) {
+      EXPECT_EQ(compiled.error().what, "schema");
+      EXPECT_THAT(compiled.error().why, ::testing::HasSubstr("too large"));
+    }
+    return compiled.ok();
+  };
+  EXPECT_GT(masks->steps(), 0);
+  EXPECT_TRUE(within({.steps = masks->steps()}));
+  EXPECT_FALSE(within({.steps = masks->steps() - 1}));
+  EXPECT_TRUE(within({.bytes = masks->memory_bytes()}));
+  EXPECT_FALSE(within({.bytes = 1000}));
+}
+
+TEST(OutputCompiler, OneOfSomeTexts) {
+  StructuredOutput request;
+  request.format = Format::kChoice;
+  request.schema = *parse_json(R"(["yes", "no", "not {sure}"])");
+  const auto masks = compile(request).masks;
+  for (const char* good : {"yes", "no", "not {sure}", "\n\nyes"}) EXPECT_TRUE(accepts(masks, good));
+  for (const char* bad : {"", "y", "\"yes\"", "nox", "yes "})
+    EXPECT_FALSE(accepts(masks, bad)) << bad;
 }
 
 }  // namespace

@@ -2,11 +2,13 @@
 
 import asyncio
 import unittest
+from typing import Literal
 
 from serving import WEATHER, Server, main, require
 
 anthropic = require("anthropic", "2.12")
 from anthropic import Anthropic, AsyncAnthropic  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
 
 TOOLS = [{"name": "get_weather", "input_schema": WEATHER}]
 
@@ -121,6 +123,55 @@ class AnthropicClient(unittest.TestCase):
         busy = [r for r in asyncio.run(many(0)) if isinstance(r, anthropic.APIStatusError)]
         self.assertEqual({r.status_code for r in busy}, {529})
         self.assertEqual(sum(isinstance(r, Exception) for r in asyncio.run(many(8))), 0)
+
+
+class Pear(BaseModel):
+    kind: Literal["fruit", "stone"]
+    ripe: bool
+
+
+class Constrained(unittest.TestCase):
+    """Structured output and forced tools of the demo model: right in form, whatever it says."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(answers=None)
+        cls.client = Anthropic(base_url=cls.server.url, api_key="k", max_retries=0)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        assert cls.server.stop() == 0
+
+    def ask(self, call, **more):
+        return call(**{"model": "claude-x", "max_tokens": 1500, "messages": say("Tell me about a pear."),
+                       "extra_body": {"temperature": 0}, **more})
+
+    def test_parse(self):
+        for thinking in ({"type": "disabled"}, {"type": "enabled", "budget_tokens": 1024}):
+            message = self.ask(self.client.messages.parse, output_format=Pear, thinking=thinking)
+            self.assertIsInstance(message.parsed_output, Pear)
+            self.assertEqual(message.stop_reason, "end_turn")
+
+    def test_forced_tools(self):
+        schema = {"type": "object", "properties": {"colour": {"type": "string", "enum": ["red", "blue"]}},
+                  "required": ["colour"], "additionalProperties": False}
+        tools = [{"name": "paint", "strict": True, "input_schema": schema},
+                 {"name": "other", "input_schema": {"type": "object", "properties": {}}}]
+        for choice in ({"type": "any"}, {"type": "tool", "name": "paint"}):
+            message = self.ask(self.client.messages.create, tools=tools,
+                               tool_choice={**choice, "disable_parallel_tool_use": True})
+            calls = [block for block in message.content if block.type == "tool_use"]
+            self.assertEqual((len(calls), message.stop_reason), (1, "tool_use"))
+            self.assertIn((calls[0].name, calls[0].input.get("colour")),
+                          [("paint", "red"), ("paint", "blue"), ("other", None)])
+        self.assertEqual(calls[0].name, "paint")
+
+    def test_refused_by_name(self):
+        schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}
+        with self.assertRaises(anthropic.BadRequestError) as caught:
+            self.ask(self.client.messages.create, output_config={"format": {"type": "json_schema", "schema": schema}})
+        self.assertIn("output_config.format", caught.exception.body["error"]["message"])
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ import asyncio
 import json
 import time
 import unittest
+from typing import Literal
 
 from serving import WEATHER, Server, main, require
 
 openai = require("openai", "3.54")
 from openai import AsyncOpenAI, OpenAI  # noqa: E402
+from pydantic import BaseModel, Field  # noqa: E402
 
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}]
 
@@ -175,6 +177,97 @@ class OpenAIClient(unittest.TestCase):
             self.client.responses.create(model="tiny", input="x", previous_response_id=whole.id)
         short = self.client.responses.create(model="tiny", input="hi", max_output_tokens=3)
         self.assertEqual((short.status, short.incomplete_details.reason), ("incomplete", "max_output_tokens"))
+
+
+class Pear(BaseModel):
+    """Bounded in all its parts: a model that knows nothing cannot go on for ever."""
+
+    kind: Literal["fruit", "stone"]
+    ripe: bool
+    name: str = Field(max_length=12)
+    spots: list[Literal[1, 2]] = Field(max_length=3)
+
+
+class Paint(BaseModel):
+    colour: Literal["red", "blue"]
+    twice: bool
+
+
+class Constrained(unittest.TestCase):
+    """Structured output and forced tools of the demo model: right in form, whatever it says."""
+
+    WAYS = ({"temperature": 0, "extra_body": {"enable_thinking": False}},
+            {"temperature": 0.3, "seed": 5, "extra_body": {"thinking_token_budget": 20}})
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(answers=None)
+        cls.client = OpenAI(base_url=cls.server.url + "/v1", api_key="k", max_retries=0)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+        assert cls.server.stop() == 0
+
+    def ask(self, call, **more):
+        return call(model="sprout", messages=say("Tell me about a pear."), max_tokens=1500, **more)
+
+    def test_parse(self):
+        for way in self.WAYS:
+            answer = self.ask(self.client.chat.completions.parse, response_format=Pear, **way)
+            self.assertIsInstance(answer.choices[0].message.parsed, Pear)
+            self.assertEqual(answer.choices[0].finish_reason, "stop")
+
+    def test_stream(self):
+        with self.ask(self.client.chat.completions.stream, response_format=Pear, **self.WAYS[0]) as stream:
+            final = stream.get_final_completion()
+        self.assertIsInstance(final.choices[0].message.parsed, Pear)
+
+    def test_forced_tools(self):
+        tool = openai.pydantic_function_tool(Paint, name="paint")
+        other = {"type": "function", "function": {"name": "other", "strict": True, "parameters": {
+            "type": "object", "properties": {}, "required": [], "additionalProperties": False}}}
+        named = {"type": "function", "function": {"name": "paint"}}
+        allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named]}}
+        for choice, reason in (("required", "tool_calls"), (named, "stop"), (allowed, "tool_calls")):
+            for way in self.WAYS:
+                answer = self.ask(self.client.chat.completions.parse, tools=[tool, other], tool_choice=choice,
+                                  parallel_tool_calls=False, **way)
+                calls = answer.choices[0].message.tool_calls
+                self.assertEqual((len(calls), answer.choices[0].finish_reason), (1, reason))
+                if calls[0].function.name == "paint":
+                    self.assertIsInstance(calls[0].function.parsed_arguments, Paint)
+                else:
+                    self.assertEqual((choice, calls[0].function.name), ("required", "other"))
+
+    def test_choice_and_objects(self):
+        for way in self.WAYS:
+            more = {**way, "extra_body": {**way["extra_body"], "guided_choice": ["granite", "gneiss"]}}
+            self.assertIn(self.ask(self.client.chat.completions.create, **more).choices[0].message.content,
+                          ("granite", "gneiss"))
+        answer = self.ask(self.client.chat.completions.create, response_format={"type": "json_object"}, **self.WAYS[0])
+        if answer.choices[0].finish_reason == "stop":
+            self.assertIsInstance(json.loads(answer.choices[0].message.content), dict)
+
+    def test_responses(self):
+        answer = self.client.responses.parse(model="sprout", input="A pear?", text_format=Pear, temperature=0)
+        self.assertIsInstance(answer.output_parsed, Pear)
+        tools = [{"type": "function", "name": "paint", "strict": True, "parameters": {
+            "type": "object", "properties": {"colour": {"type": "string", "enum": ["red", "blue"]}},
+            "required": ["colour"], "additionalProperties": False}}]
+        answer = self.client.responses.create(model="sprout", input="A pear?", tools=tools, tool_choice="required",
+                                              parallel_tool_calls=False, temperature=0)
+        call = [item for item in answer.output if item.type == "function_call"]
+        self.assertEqual(len(call), 1)
+        self.assertIn(json.loads(call[0].arguments)["colour"], ("red", "blue"))
+
+    def test_refused_by_name(self):
+        schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "x"}}}
+        with self.assertRaises(openai.BadRequestError) as caught:
+            self.ask(self.client.chat.completions.create, response_format={
+                "type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}})
+        self.assertEqual(caught.exception.body["param"], "response_format")
+        self.assertIn("'pattern'", caught.exception.body["message"])
 
 
 if __name__ == "__main__":

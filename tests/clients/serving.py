@@ -1,4 +1,4 @@
-"""Starts `sluice serve` over a scripted engine for the client tests."""
+"""Starts `sluice serve` over a scripted engine, or over the demo model, for the client tests."""
 
 import json
 import os
@@ -35,20 +35,26 @@ WEATHER = {
 
 
 class Server:
-    """A running server; use as a context manager."""
+    """A running server; use as a context manager. Without answers the demo model makes them."""
 
-    def __init__(self, *flags, answers=ANSWERS):
+    def __init__(self, *flags, answers=ANSWERS, keep_errors=False):
         self.folder = tempfile.TemporaryDirectory()
-        script = Path(self.folder.name) / "script.json"
-        script.write_text(json.dumps({"answers": answers}))
         tests = HERE.parent
+        if answers is None:
+            model = [str(tests.parent / "models/sprout"), "--context", "2048"]
+        else:
+            script = Path(self.folder.name) / "script.json"
+            script.write_text(json.dumps({"answers": answers}))
+            model = [str(tests / "model/data/tiny"), "--engine", f"script:{script}",
+                     "--chat-template-file", str(tests / "server/data/chat_template.jinja")]
         self.log = Path(self.folder.name) / "requests.jsonl"
-        command = [PROGRAM, "serve", str(tests / "model/data/tiny"), "--engine", f"script:{script}",
-                   "--chat-template-file", str(tests / "server/data/chat_template.jinja"),
-                   "--port", "0", "--request-log", str(self.log), *flags]
+        command = [PROGRAM, "serve", *model, "--port", "0", "--request-log", str(self.log), *flags]
         if "--drain-grace" not in flags:
             command += ["--drain-grace", "0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.error_log = Path(self.folder.name) / "errors.txt"
+        with open(self.error_log, "w") as errors:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                                            stderr=errors if keep_errors else None)
         ready = self.process.stdout.readline()
         if not ready.startswith("sluice: ready on "):
             raise RuntimeError(f"the server did not start: {ready!r}")
@@ -62,6 +68,10 @@ class Server:
         code = self.process.wait(timeout=40)
         self.process.stdout.close()
         return code
+
+    def errors(self):
+        """What it wrote to standard error, with keep_errors."""
+        return self.error_log.read_text()
 
     def __enter__(self):
         return self

@@ -99,6 +99,26 @@ void check_slots(const BackendFactory& make_backend) {
     EXPECT_NE(part(a, 0, state), part(b, 0, state));
   }
 
+  // A copied state is the same state, also in a home without pending rows, and goes on alike.
+  RecurrentSpec saved_spec = spec;
+  saved_spec.pending_rows = 0;
+  saved_spec.slots = 2;
+  auto saved = backend->create_recurrent_state(saved_spec);
+  ASSERT_TRUE(saved.ok());
+  const RecurrentImage history = tail({3, 1, 4, 1, 5, 9, 2, 6});
+  backend->copy_slot(layers.state(), 0, **saved, 1);
+  const Piece onward{Role::kPrompt, 8, {5, 3, 5}, 0, 0};
+  const auto expected_rows = layers.step({&onward, 1});
+  const RecurrentImage expected = layers.image(0);
+  EXPECT_EQ(bits_of(backend->export_slot(**saved, 1)), bits_of(history));
+  EXPECT_EQ(bits_of(backend->export_slot(**saved, 0)), bits_of(zero));
+  backend->copy_slot(**saved, 1, layers.state(), 2);
+  const Piece elsewhere{Role::kPrompt, 8, {5, 3, 5}, 2, 0};
+  const auto rows = layers.step({&elsewhere, 1});
+  ASSERT_EQ(rows.size(), expected_rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(bits_of(rows[i]), bits_of(expected_rows[i]));
+  EXPECT_EQ(bits_of(layers.image(2)), bits_of(expected));
+
   // reset, import and flush all leave nothing pending.
   const Piece piece{Role::kAnswer, 0, {1, 2, 3}, 2, 0};
   layers.step({&piece, 1});

@@ -143,6 +143,10 @@ TEST(MessagesRequest, BudgetsAndRefusals) {
            {R"("tool_choice":{"type":"any"})", "tool_choice"},
            {R"("tool_choice":{"type":"x"})", "tool_choice"},
            {R"("tool_choice":"auto")", "tool_choice"},
+           {R"("tool_choice":{"type":"tool"})", "tool_choice"},
+           {R"("tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"g"})", "tool_choice"},
+           {R"("output_config":{"format":7})", "output_config.format"},
+           {R"("output_config":{"format":{"type":"xml"}})", "output_config.format"},
            {R"("output_config":{"format":{"type":"json_schema"}})", "output_config.format"},
            {R"("stop_sequences":[""])", "stop_sequences"},
            {R"("temperature":3)", "temperature"},
@@ -158,6 +162,36 @@ TEST(MessagesRequest, BudgetsAndRefusals) {
       read_messages_request(
           *parse_body(R"({"max_tokens":-1,"messages":[{"role":"user","content":"a"}]})"), context())
           .ok());
+}
+
+TEST(MessagesRequest, ChoicesAndFormats) {
+  const auto with = [](const char* field) {
+    auto request = read_messages_request(
+        *parse_body(std::string(R"({"max_tokens":100,"messages":[{"role":"user","content":"a"}],)"
+                                R"("tools":[{"name":"f","strict":true},{"name":"g"}],)") +
+                    field + "}"),
+        context());
+    EXPECT_TRUE(request.ok()) << field << (request.ok() ? "" : request.error().message());
+    return request->neutral;
+  };
+  using Choice = ToolPolicy::Choice;
+  const auto any = with(R"("tool_choice":{"type":"any","disable_parallel_tool_use":true})").tools;
+  EXPECT_EQ(any.choice, Choice::kRequired);
+  EXPECT_FALSE(any.parallel);
+  EXPECT_TRUE(any.declarations[0].strict);
+  const auto named = with(R"("tool_choice":{"type":"tool","name":"g"})").tools;
+  EXPECT_EQ(named.choice, Choice::kNamed);
+  EXPECT_EQ(named.name, "g");
+  for (
+      const char* format :
+      {R"("output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}})",
+       R"("output_config":{"format":{"type":"json_schema","json_schema":{"schema":{"type":"object"}}}})"}) {
+    const auto constraint = with(format).constraint;
+    ASSERT_TRUE(constraint) << format;
+    EXPECT_EQ(constraint->value.dump(), R"({"type":"object"})");
+    EXPECT_TRUE(constraint->strict);
+    EXPECT_EQ(constraint->field, "output_config.format");
+  }
 }
 
 TEST(Errors, StatusAndWords) {

@@ -20,6 +20,15 @@ TEST(Keys, EveryHeaderThatClientsUse) {
   EXPECT_TRUE(KeyRing({}).admits({}));
 }
 
+TEST(Keys, UsersAreToldApartByWhatTheyPresent) {
+  const std::string bearer = user_scope({{"Authorization", "Bearer secret"}});
+  EXPECT_EQ(bearer.size(), 32u);
+  EXPECT_EQ(bearer.find("secret"), std::string::npos);
+  EXPECT_EQ(user_scope({{"x-api-key", "secret"}}), bearer);
+  EXPECT_NE(user_scope({{"x-api-key", "other"}}), bearer);
+  EXPECT_EQ(user_scope({}), "");
+}
+
 TEST(Cors, OnlyListedOriginsAndNeverAnyWithCredentials) {
   http::Request request;
   request.headers = {{"Origin", "https://a"}, {"Access-Control-Request-Headers", "x-y"}};

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "server/core/engine_request.h"
 #include "server/core/prompt.h"
 #include "server/model_fixture.h"
 #include "server/openai/chat_request.h"
@@ -82,6 +83,9 @@ TEST(ChatRequest, RefusedByName) {
        "stop"},
       {R"("stop":[1])", "stop"},
       {R"("logit_bias":{"a":1})", "logit_bias"},
+      {R"("cache_salt":1)", "cache_salt"},
+      {R"("cache_salt":"a@b")", "cache_salt"},
+      {R"("cache_salt":"a\u0000b")", "cache_salt"},
       {R"("logit_bias":{"999999":1})", "logit_bias"},
       {R"("logit_bias":{"1":"x"})", "logit_bias"},
       {R"("stop_token_ids":[-1])", "stop_token_ids"},
@@ -98,11 +102,30 @@ TEST(ChatRequest, RefusedByName) {
       {R"("skip_special_tokens":false)", "skip_special_tokens"},
       {R"("response_format":{"type":"x"})", "response_format"},
       {R"("response_format":{"type":"json_schema"})", "response_format"},
-      {R"("response_format":{"type":"json_object"})", "response_format"},
-      {R"("structured_outputs":{"regex":"a"})", "structured_outputs"},
+      {R"("response_format":{"type":"json_schema","json_schema":{"schema":7}})", "response_format"},
+      {R"("response_format":{"type":"json_schema","schema":{},"strict":1})", "response_format"},
+      {R"("response_format":{"type":"structural_tag"})", "response_format"},
+      {R"("structured_outputs":{"regex":"a"})", "structured_outputs.regex"},
+      {R"("structured_outputs":{"grammar":"a"})", "structured_outputs.grammar"},
+      {R"("structured_outputs":{})", "structured_outputs"},
+      {R"("structured_outputs":{"json":{},"choice":["a"]})", "structured_outputs"},
+      {R"("structured_outputs":{"choice":[]})", "structured_outputs"},
+      {R"("guided_json":"{")", "guided_json"},
+      {R"("guided_json":[1])", "guided_json"},
+      {R"("guided_choice":["a",""])", "guided_choice"},
+      {R"("guided_choice":"a")", "guided_choice"},
+      {R"("guided_regex":"a")", "guided_regex"},
+      {R"("grammar":"root ::= 1")", "grammar"},
+      {R"("regex":"a")", "regex"},
+      {R"("guided_json":{},"response_format":{"type":"json_object"})", "guided_json"},
       {R"("tool_choice":"foo")", "tool_choice"},
       {R"("tool_choice":"required")", "tool_choice"},
       {R"("tool_choice":{"type":"function","function":{"name":"g"}})", "tool_choice"},
+      {R"("tool_choice":{"type":"function"})", "tool_choice"},
+      {R"("tool_choice":{"type":"allowed_tools"})", "tool_choice"},
+      {R"("tool_choice":7)", "tool_choice"},
+      {R"("function_call":{"name":"g"})", "function_call"},
+      {R"("function_call":7)", "function_call"},
       {R"("tools":[{"type":"function","function":{"name":"f"}},
                    {"type":"function","function":{"name":"f"}}])",
        "tools"},
@@ -187,6 +210,72 @@ TEST(ChatRequest, ToolsAndTheirChoices) {
   EXPECT_FALSE(read_chat_request(with(one.c_str()), context())->neutral.tools.parallel);
 }
 
+TEST(ChatRequest, ForcedChoices) {
+  const auto tools = [](const std::string& field) {
+    auto chat = read_chat_request(with((R"("tools":[{"type":"function","function":{"name":"f"}},
+                          {"type":"function","function":{"name":"g","strict":true}}],)" +
+                                        field)
+                                           .c_str()),
+                                  context());
+    EXPECT_TRUE(chat.ok()) << field << (chat.ok() ? "" : chat.error().message());
+    return chat->neutral.tools;
+  };
+  using Choice = ToolPolicy::Choice;
+  EXPECT_EQ(tools(R"("tool_choice":"required")").choice, Choice::kRequired);
+  for (const char* named : {R"("tool_choice":{"type":"function","function":{"name":"g"}})",
+                            R"("function_call":{"name":"g"})"}) {
+    EXPECT_EQ(tools(named).choice, Choice::kNamed) << named;
+    EXPECT_EQ(tools(named).name, "g") << named;
+  }
+  const auto allowed = [&](const char* mode, const char* name) {
+    return std::string(R"("tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":")") +
+           mode + R"(","tools":[{"type":"function","function":{"name":")" + name + R"("}}]}})";
+  };
+  EXPECT_EQ(tools(allowed("required", "g")).choice, Choice::kRequired);
+  EXPECT_EQ(tools(allowed("auto", "g")).choice, Choice::kAuto);
+  EXPECT_EQ(tools(allowed("auto", "g")).allowed, std::vector<std::string>{"g"});
+  const std::string unknown = std::string(kTool) + "," + allowed("auto", "x");
+  EXPECT_EQ(read_chat_request(with(unknown.c_str()), context()).error().what, "tool_choice");
+}
+
+TEST(ChatRequest, FormatsInEverySpelling) {
+  const auto constraint = [](const char* field) {
+    auto chat = read_chat_request(with(field), context());
+    EXPECT_TRUE(chat.ok()) << field << (chat.ok() ? "" : chat.error().message());
+    return chat->neutral.constraint;
+  };
+  using Kind = OutputConstraint::Kind;
+  EXPECT_FALSE(constraint(R"("response_format":{"type":"text"})"));
+  for (const char* object : {R"("response_format":{"type":"json_object"})",
+                             R"("structured_outputs":{"json_object":true})"})
+    EXPECT_EQ(constraint(object)->kind, Kind::kJsonObject) << object;
+  for (const char* schema :
+       {R"("response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"a":1}}})",
+        R"("response_format":{"type":"json_schema","schema":{"a":1}})",
+        R"("response_format":{"type":"json_object","schema":{"a":1}})",
+        R"("structured_outputs":{"json":{"a":1}})", R"("structured_outputs":{"json":"{\"a\":1}"})",
+        R"("guided_json":{"a":1})", R"("guided_json":"{\"a\":1}")", R"("json_schema":{"a":1})"}) {
+    const auto read = constraint(schema);
+    ASSERT_TRUE(read) << schema;
+    EXPECT_EQ(read->kind, Kind::kJsonSchema) << schema;
+    EXPECT_EQ(read->value.dump(), R"({"a":1})") << schema;
+    EXPECT_EQ(read->strict, read->field != "response_format") << schema;
+  }
+  EXPECT_TRUE(constraint(R"("response_format":{"type":"json_schema","json_schema":{"schema":{},
+      "strict":true}})")
+                  ->strict);
+  EXPECT_FALSE(constraint(R"("structured_outputs":{"json":{},"disable_any_whitespace":true})")
+                   ->any_white_space);
+  for (const char* texts :
+       {R"("guided_choice":["a","b"])", R"("structured_outputs":{"choice":["a","b"]})"}) {
+    EXPECT_EQ(constraint(texts)->kind, Kind::kChoice) << texts;
+    EXPECT_EQ(constraint(texts)->value.dump(), R"(["a","b"])") << texts;
+  }
+  EXPECT_TRUE(
+      read_completions_request(*parse_body(R"({"prompt":"a","guided_choice":["a"]})"), context())
+          ->neutral.constraint);
+}
+
 TEST(ChatRequest, ThinkingReachesThePrompt) {
   const auto open = [](const char* field) {
     auto chat = read_chat_request(with(field), context());
@@ -252,6 +341,27 @@ TEST(CompletionsRequest, AsTheHarnessSendsThem) {
   EXPECT_TRUE(read_completions_request(*parse_body(R"({"prompt":"a","max_tokens":0,"echo":true})"),
                                        context())
                   .ok());
+}
+
+TEST(PrefixCacheFields, ReachTheEngine) {
+  auto request = read_chat_request(
+      *parse_body(R"({"cache_salt":"mine","messages":[{"role":"system","content":"s"},
+                      {"role":"user","content":"a <|im_end|> b"}]})"),
+      context());
+  ASSERT_TRUE(request.ok()) << request.error().message();
+  auto prompts = prepare_prompts(request->neutral, test::model_text());
+  ASSERT_TRUE(prompts.ok());
+  const PreparedPrompt& prompt = prompts->front();
+  // The end that a user wrote is text and no border.
+  ASSERT_EQ(prompt.borders.size(), 2u);
+  const TokenId end = *test::model_text().tokenizer->find_added("<|im_end|>");
+  for (const int64_t border : prompt.borders)
+    EXPECT_EQ(prompt.ids[static_cast<size_t>(border) - 1], end);
+  const auto made =
+      make_engine_request(request->neutral, prompt, 0, 1, test::model_text(), ThinkingDefaults{});
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(made->borders, prompt.borders);
+  EXPECT_EQ(made->cache_space, "mine");
 }
 
 }  // namespace

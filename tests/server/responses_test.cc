@@ -74,7 +74,8 @@ TEST(Request, FieldsAndRefusals) {
            {R"("background":true)", "background"},
            {R"("prompt":{"id":"x"})", "prompt"},
            {R"("conversation":"c")", "conversation"},
-           {R"("text":{"format":{"type":"json_schema"}})", "text"},
+           {R"("text":{"format":{"type":"json_schema"}})", "text.format"},
+           {R"("text":{"format":"json"})", "text.format"},
            {R"("max_output_tokens":0)", "max_output_tokens"},
            {R"("max_tool_calls":2)", "max_tool_calls"},
            {R"("truncation":"auto")", "truncation"},
@@ -84,6 +85,35 @@ TEST(Request, FieldsAndRefusals) {
     EXPECT_EQ(refused.error().what, name);
   }
   EXPECT_FALSE(read_responses_request(*parse_body("{}"), context(), nullptr).ok());
+}
+
+TEST(Request, ChoicesAndFormats) {
+  const auto with = [](const char* field) {
+    auto request = read_responses_request(
+        *parse_body(std::string(R"({"input":"hi","tools":[{"type":"function","name":"f"},
+            {"type":"function","name":"g","strict":true}],)") +
+                    field + "}"),
+        context(), nullptr);
+    EXPECT_TRUE(request.ok()) << field << (request.ok() ? "" : request.error().message());
+    return request->neutral;
+  };
+  const auto named = with(R"("tool_choice":{"type":"function","name":"g"})").tools;
+  EXPECT_EQ(named.choice, ToolPolicy::Choice::kNamed);
+  EXPECT_EQ(named.name, "g");
+  EXPECT_TRUE(named.declarations[1].strict);
+  const auto allowed = with(
+                           R"("tool_choice":{"type":"allowed_tools","mode":"required",
+      "tools":[{"type":"function","name":"f"}]})")
+                           .tools;
+  EXPECT_EQ(allowed.choice, ToolPolicy::Choice::kRequired);
+  EXPECT_EQ(allowed.allowed, std::vector<std::string>{"f"});
+  const auto constraint = with(R"("text":{"format":{"type":"json_schema","name":"n","strict":true,
+      "schema":{"type":"object"}}})")
+                              .constraint;
+  ASSERT_TRUE(constraint);
+  EXPECT_TRUE(constraint->strict);
+  EXPECT_EQ(constraint->value.dump(), R"({"type":"object"})");
+  EXPECT_FALSE(with(R"("text":{"format":{"type":"text"}})").constraint);
 }
 
 TEST(Request, HistoryComesFirst) {

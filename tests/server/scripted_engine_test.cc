@@ -138,5 +138,49 @@ TEST(ScriptedEngine, ABudgetClosesTheThoughtAndTheAnswerFollows) {
   EXPECT_EQ(recorder.report->thought_stop, "budget");
 }
 
+// A grammar of one text, token by token.
+class OneText final : public runtime::TokenGrammar, public runtime::TokenMask {
+ public:
+  explicit OneText(std::vector<TokenId> ids) : ids_(std::move(ids)) {}
+  std::unique_ptr<runtime::TokenMask> begin() const override {
+    return std::make_unique<OneText>(ids_);
+  }
+  bool binds() const override { return true; }
+  void fill(std::span<uint64_t>) override {}
+  bool accept(TokenId id) override {
+    const bool fits = at_ < ids_.size() && ids_[at_] == id;
+    at_ += fits;
+    return fits;
+  }
+  bool complete() const override { return at_ == ids_.size(); }
+  size_t position() const override { return at_; }
+  void rollback(size_t position) override { at_ = position; }
+
+ private:
+  const std::vector<TokenId> ids_;
+  size_t at_ = 0;
+};
+
+TEST(ScriptedEngine, AGrammarEndsTheAnswerAndAScriptThatBreaksItFails) {
+  const auto play = [](const char* grammar) {
+    auto played = engine(R"({"answers":[{"text":"1234"}]})");
+    runtime::Request bound = request();
+    bound.grammar = std::make_shared<OneText>(*test::model_text().tokenizer->encode(grammar));
+    Recorder recorder;
+    EXPECT_TRUE(played->submit(bound, {}, recorder).ok());
+    while (played->step()) {
+    }
+    return recorder;
+  };
+  const Recorder whole = play("123");
+  EXPECT_EQ(text_of(whole), "123");
+  ASSERT_TRUE(whole.report);
+  EXPECT_EQ(whole.report->finish, runtime::FinishReason::kStop);
+  EXPECT_FALSE(whole.report->stop_id);
+  const Recorder broken = play("13");
+  EXPECT_EQ(broken.failure, "the script's token 1 is not what the request allows");
+  EXPECT_EQ(text_of(broken), "1");
+}
+
 }  // namespace
 }  // namespace sluice::server

@@ -365,6 +365,11 @@ void CpuBackend::flush_slot(ops::RecurrentState& state, int64_t slot, int64_t co
   });
 }
 
+void CpuBackend::copy_slot(const ops::RecurrentState& from, int64_t from_slot,
+                           ops::RecurrentState& to, int64_t to_slot) {
+  own(to).copy_committed(own(from), from_slot, to_slot);
+}
+
 ops::RecurrentImage CpuBackend::export_slot(const ops::RecurrentState& state, int64_t slot) {
   return own(state).export_image(slot);
 }

@@ -93,6 +93,19 @@ void SlotStates::reset(int64_t slot) {
   }
 }
 
+void SlotStates::copy_committed(const SlotStates& from, int64_t from_slot, int64_t slot) {
+  SLUICE_CHECK(
+      from.spec().state_bytes() == spec().state_bytes() && from.spec().layers == spec().layers,
+      "states of {} and {} bytes", from.spec().state_bytes(), spec().state_bytes());
+  for (int64_t index = 0; index < spec().layers; ++index) {
+    const LayerState source = from.layer(from_slot, index), target = layer(slot, index);
+    SLUICE_CHECK(*source.conv_pending == 0 && *source.delta_pending == 0,
+                 "slot {} has pending rows", from_slot);
+    std::copy(source.states, source.keys, target.states);  // states and columns
+    *target.conv_pending = *target.delta_pending = 0;
+  }
+}
+
 ops::RecurrentImage SlotStates::export_image(int64_t slot) const {
   const ops::RecurrentSpec& s = spec();
   ops::RecurrentImage image;

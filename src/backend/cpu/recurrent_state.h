@@ -50,6 +50,7 @@ class SlotStates final : public ops::RecurrentState {
   int64_t key_head_of(int64_t value_head) const;
 
   void reset(int64_t slot);
+  void copy_committed(const SlotStates& from, int64_t from_slot, int64_t slot);
   ops::RecurrentImage export_image(int64_t slot) const;
   void import_image(int64_t slot, std::span<const float> image);
 

@@ -53,6 +53,22 @@ void SlotStates::reset(int64_t slot) {
   }
 }
 
+void SlotStates::copy_committed(const SlotStates& from, int64_t from_slot, int64_t slot) {
+  SLUICE_CHECK(
+      from.spec().state_bytes() == spec().state_bytes() && from.spec().layers == spec().layers,
+      "states of {} and {} bytes", from.spec().state_bytes(), spec().state_bytes());
+  for (int64_t layer = 0; layer < spec().layers; ++layer) {
+    const size_t source = from.place(from_slot, layer);
+    ConvState& c = conv(slot, layer);
+    DeltaState& d = delta(slot, layer);
+    SLUICE_CHECK(from.conv_[source].pending_count == 0 && from.delta_[source].pending_count == 0,
+                 "slot {} has pending rows", from_slot);
+    c.columns = from.conv_[source].columns;
+    d.state = from.delta_[source].state;
+    c.pending_count = d.pending_count = 0;
+  }
+}
+
 ops::RecurrentImage SlotStates::export_image(int64_t slot) const {
   ops::RecurrentImage image;
   image.reserve(spec().state_bytes() / sizeof(float));
@@ -147,6 +163,13 @@ void RefBackend::flush_slot(ops::RecurrentState& state, int64_t slot, int64_t co
     }
     forget_pending(delta);
   }
+}
+
+void RefBackend::copy_slot(const ops::RecurrentState& from, int64_t from_slot,
+                           ops::RecurrentState& to, int64_t to_slot) {
+  const auto* source = dynamic_cast<const SlotStates*>(&from);
+  SLUICE_CHECK(source != nullptr, "a recurrent state of another backend");
+  own(to).copy_committed(*source, from_slot, to_slot);
 }
 
 ops::RecurrentImage RefBackend::export_slot(const ops::RecurrentState& state, int64_t slot) {

@@ -34,6 +34,7 @@ class SlotStates final : public ops::RecurrentState {
   DeltaState& delta(int64_t slot, int64_t layer) { return delta_[place(slot, layer)]; }
 
   void reset(int64_t slot);
+  void copy_committed(const SlotStates& from, int64_t from_slot, int64_t slot);
   ops::RecurrentImage export_image(int64_t slot) const;
   void import_image(int64_t slot, std::span<const float> image);
 

@@ -62,6 +62,8 @@ class RefBackend final : public ops::Backend {
       const ops::RecurrentSpec& spec) override;
   void reset_slot(ops::RecurrentState& state, int64_t slot) override;
   void flush_slot(ops::RecurrentState& state, int64_t slot, int64_t commit) override;
+  void copy_slot(const ops::RecurrentState& from, int64_t from_slot, ops::RecurrentState& to,
+                 int64_t to_slot) override;
   ops::RecurrentImage export_slot(const ops::RecurrentState& state, int64_t slot) override;
   void import_slot(ops::RecurrentState& state, int64_t slot,
                    const ops::RecurrentImage& image) override;

@@ -27,8 +27,8 @@ std::string key_of(const StructuredOutput& request) {
 
 }  // namespace
 
-OutputCompiler::OutputCompiler(std::shared_ptr<const TokenTrie> trie, size_t remembered)
-    : trie_(std::move(trie)), remembered_(remembered) {}
+OutputCompiler::OutputCompiler(std::shared_ptr<const TokenTrie> trie, const CompilerLimits& limits)
+    : trie_(std::move(trie)), limits_(limits) {}
 
 Result<CompiledOutput> OutputCompiler::compile(const StructuredOutput& request) {
   std::string key = key_of(request);
@@ -44,7 +44,12 @@ Result<CompiledOutput> OutputCompiler::compile(const StructuredOutput& request) 
   SLUICE_ASSIGN(CompiledOutput compiled, compile_anew(request));
   const std::lock_guard lock(mutex_);
   recent_.emplace_front(std::move(key), compiled);
-  if (recent_.size() > remembered_) recent_.pop_back();
+  recent_bytes_ += compiled.masks->memory_bytes();
+  while (recent_.size() > 1 &&
+         (recent_.size() > limits_.remembered || recent_bytes_ > limits_.remembered_bytes)) {
+    recent_bytes_ -= recent_.back().second.masks->memory_bytes();
+    recent_.pop_back();
+  }
   return compiled;
 }
 
@@ -59,6 +64,9 @@ Result<CompiledOutput> OutputCompiler::compile_anew(const StructuredOutput& requ
                           request.calls == Calls::kLazy;
   SLUICE_CHECK(only_calls || request.format != Format::kFree, "nothing to compile");
   if (!only_calls && request.format == Format::kJsonObject) ways.push_back(json.object());
+  if (!only_calls && request.format == Format::kChoice) {
+    for (const Json& text : request.schema.items()) ways.push_back(g.literal(text.string()));
+  }
   SchemaCompiler schema(g, json, request.schema, {.strict = request.strict});
   if (!only_calls && request.format == Format::kJsonSchema) {
     SLUICE_ASSIGN(const Expr document, schema.compile(request.schema, ""));
@@ -88,7 +96,13 @@ Result<CompiledOutput> OutputCompiler::compile_anew(const StructuredOutput& requ
     error.what = "schema";
     return error;
   }
-  output.masks = std::make_shared<TokenMasks>(std::move(automaton).value(), trie_);
+  auto masks = TokenMasks::build(std::move(automaton).value(), trie_, limits_.masks);
+  if (!masks.ok()) {
+    Error error = std::move(masks).error();
+    error.what = "schema";
+    return error;
+  }
+  output.masks = std::move(*masks);
   output.lazy = request.calls == Calls::kLazy;
   return output;
 }

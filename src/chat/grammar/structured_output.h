@@ -19,7 +19,12 @@
 namespace sluice::chat::grammar {
 
 struct StructuredOutput {
-  enum class Format { kFree, kJsonObject, kJsonSchema };
+  enum class Format {
+    kFree,
+    kJsonObject,
+    kJsonSchema,
+    kChoice,  // one of the texts in `schema`, an array of strings, as it stands
+  };
   enum class Calls {
     kNone,      // no grammar for calls
     kLazy,      // text is free; a call, once opened, is held to its grammar (strict tools)
@@ -28,7 +33,7 @@ struct StructuredOutput {
     kOne,       // exactly one (a named tool, or no parallel calls); the format is ignored
   };
   Format format = Format::kFree;
-  Json schema = {};     // of kJsonSchema
+  Json schema = {};     // of kJsonSchema and kChoice
   bool strict = false;  // of the schema
   WhiteSpace white_space = WhiteSpace::kBounded;
   Calls calls = Calls::kNone;
@@ -41,23 +46,30 @@ struct CompiledOutput {
   bool lazy = false;                 // ConstraintOptions::lazy
 };
 
+struct CompilerLimits {
+  size_t remembered = 64;                      // grammars
+  size_t remembered_bytes = size_t{64} << 20;  // of their masks; the last one always stays
+  MaskLimits masks = {.steps = 100'000'000, .bytes = size_t{64} << 20};  // of one grammar
+};
+
 // Compiles, and remembers what it compiled. Thread-safe; meant to be called off the engine's
 // thread: a large schema takes some hundred milliseconds.
 class OutputCompiler {
  public:
-  explicit OutputCompiler(std::shared_ptr<const TokenTrie> trie, size_t remembered = 64);
+  explicit OutputCompiler(std::shared_ptr<const TokenTrie> trie, const CompilerLimits& limits = {});
 
-  // Errors are kUsage and name the place and the keyword. A request that binds nothing is a broken
-  // contract.
+  // Errors are kUsage and name the place and the keyword, or say what is too large. A request that
+  // binds nothing is a broken contract.
   Result<CompiledOutput> compile(const StructuredOutput& request);
 
  private:
   Result<CompiledOutput> compile_anew(const StructuredOutput& request) const;
 
   const std::shared_ptr<const TokenTrie> trie_;
-  const size_t remembered_;
+  const CompilerLimits limits_;
   std::mutex mutex_;
   std::list<std::pair<std::string, CompiledOutput>> recent_;  // the last used first
+  size_t recent_bytes_ = 0;
 };
 
 }  // namespace sluice::chat::grammar

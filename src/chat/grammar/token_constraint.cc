@@ -37,20 +37,38 @@ bool TokenConstraint::is_stop(TokenId token) const {
   return std::find(options_.stop.begin(), options_.stop.end(), token) != options_.stop.end();
 }
 
+bool TokenConstraint::forbidden_in_thought(TokenId token) const {
+  return token == options_.call_open || (is_stop(token) && !options_.lazy);
+}
+
 void TokenConstraint::mask(std::span<uint64_t> allowed) {
-  std::fill(allowed.begin(), allowed.end(), binds() ? 0 : ~uint64_t{0});
-  if (now().phase != Phase::kGrammar) return;
+  const Phase phase = now().phase;
+  const bool free = phase == Phase::kThought || phase == Phase::kText;
+  std::fill(allowed.begin(), allowed.end(), free ? ~uint64_t{0} : 0);
+  const auto word_of = [&](TokenId id) -> uint64_t* {
+    const auto bit = static_cast<size_t>(id);
+    return id >= 0 && bit / 64 < allowed.size() ? &allowed[bit / 64] : nullptr;
+  };
+  const auto bit_of = [](TokenId id) { return uint64_t{1} << (static_cast<size_t>(id) % 64); };
+  if (phase == Phase::kThought) {
+    const auto forbid = [&](TokenId id) {
+      if (uint64_t* word = word_of(id); word && forbidden_in_thought(id)) *word &= ~bit_of(id);
+    };
+    if (options_.call_open) forbid(*options_.call_open);
+    for (const TokenId id : options_.stop) forbid(id);
+  }
+  if (phase != Phase::kGrammar) return;
   SLUICE_CHECK(static_cast<int64_t>(allowed.size()) * 64 >= masks_->trie().vocabulary_size(),
                "{} words for {} ids", allowed.size(), masks_->trie().vocabulary_size());
   masks_->add_allowed(stacks_, threads(), allowed);
   if (!can_end()) return;
   for (const TokenId id : options_.stop) {
-    const auto bit = static_cast<size_t>(id);
-    if (bit / 64 < allowed.size()) allowed[bit / 64] |= uint64_t{1} << (bit % 64);
+    if (uint64_t* word = word_of(id)) *word |= bit_of(id);
   }
 }
 
 bool TokenConstraint::can_end() const {
+  if (now().phase == Phase::kThought) return options_.lazy;
   if (now().phase != Phase::kGrammar) return true;
   const Threads all = threads();
   return std::any_of(all.begin(), all.end(), [&](const Thread& thread) {
@@ -58,9 +76,18 @@ bool TokenConstraint::can_end() const {
   });
 }
 
+bool TokenConstraint::must_end() const {
+  if (now().phase != Phase::kGrammar) return now().phase == Phase::kEnded;
+  const Threads all = threads();
+  return std::all_of(all.begin(), all.end(), [&](const Thread& thread) {
+    return next_bytes(masks_->automaton(), stacks_, thread).none();
+  });
+}
+
 bool TokenConstraint::advance(TokenId token) {
   const Phase phase = now().phase;
   if (phase == Phase::kEnded) return false;
+  if (phase == Phase::kThought && forbidden_in_thought(token)) return false;
   if (is_stop(token)) {
     if (!can_end()) return false;
     record(Phase::kEnded, {});

@@ -14,7 +14,9 @@
 namespace sluice::chat::grammar {
 
 struct ConstraintOptions {
-  // The prompt leaves the model within a thought: nothing is bound until `think_close`.
+  // The prompt leaves the model within a thought, which the grammar leaves free until
+  // `think_close`. But it cannot open a call in there, nor (unless lazy) stop: both would be ways
+  // round the grammar.
   bool starts_in_reasoning = false;
   std::optional<TokenId> think_close = {};
   // On: text is free, and the grammar binds from `call_open` to its end, each time (a call of a
@@ -33,7 +35,7 @@ class TokenConstraint {
   TokenConstraint(std::shared_ptr<const TokenMasks> masks, ConstraintOptions options);
 
   // Off: every token is allowed now, and mask() need not be asked.
-  bool binds() const { return now().phase == Phase::kGrammar || now().phase == Phase::kEnded; }
+  bool binds() const { return now().phase != Phase::kText; }
   // One bit an id, 64 to a word; bits that are allowed are set, all others cleared. Ids beyond the
   // span are not allowed. Not empty as long as nothing ended it.
   void mask(std::span<uint64_t> allowed);
@@ -41,6 +43,8 @@ class TokenConstraint {
   bool advance(TokenId token);
   // The output may stop here.
   bool can_end() const;
+  // It must: nothing but a stop token can follow.
+  bool must_end() const;
 
   size_t position() const { return history_.size() - 1; }  // tokens taken
   void rollback(size_t position);                          // to an earlier position
@@ -58,6 +62,7 @@ class TokenConstraint {
   void record(Phase phase, const Threads& threads);
   Threads start() const;
   bool is_stop(TokenId token) const;
+  bool forbidden_in_thought(TokenId token) const;
   bool take_bytes(std::string_view bytes, Threads from);
 
   std::shared_ptr<const TokenMasks> masks_;

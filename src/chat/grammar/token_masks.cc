@@ -1,5 +1,7 @@
 #include "chat/grammar/token_masks.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace sluice::chat::grammar {
@@ -34,11 +36,14 @@ class TokenMasks::Walk {
     }
   }
 
+  int64_t steps() const { return steps_; }  // nodes visited
+
  private:
   template <typename Allow>
   void visit(int32_t at, const Threads& threads, size_t depth, const Allow& allow,
              std::vector<int32_t>* exits) {
     const TokenTrie::Node& node = masks_.trie_->nodes()[static_cast<size_t>(at)];
+    ++steps_;
     if (levels_.size() <= depth) levels_.resize(depth + 1);
     Threads next = std::move(levels_[depth]);
     next.clear();
@@ -71,16 +76,45 @@ class TokenMasks::Walk {
   const TokenMasks& masks_;
   StackPool& stacks_;
   std::vector<Threads> levels_;  // memory of each depth, used again
+  int64_t steps_ = 0;
 };
 
-TokenMasks::TokenMasks(Automaton automaton, std::shared_ptr<const TokenTrie> trie)
+TokenMasks::TokenMasks(Empty, Automaton automaton, std::shared_ptr<const TokenTrie> trie)
     : automaton_(std::move(automaton)), trie_(std::move(trie)) {
   locals_.reserve(automaton_.states.size());
+}
+
+TokenMasks::TokenMasks(Automaton automaton, std::shared_ptr<const TokenTrie> trie)
+    : TokenMasks(Empty{}, std::move(automaton), std::move(trie)) {
   for (size_t state = 0; state < automaton_.states.size(); ++state)
     locals_.push_back(walk_state(static_cast<int32_t>(state)));
 }
 
-TokenMasks::Local TokenMasks::walk_state(int32_t state) const {
+Result<std::shared_ptr<const TokenMasks>> TokenMasks::build(Automaton automaton,
+                                                            std::shared_ptr<const TokenTrie> trie,
+                                                            const MaskLimits& limits) {
+  std::shared_ptr<TokenMasks> masks(new TokenMasks(Empty{}, std::move(automaton), std::move(trie)));
+  size_t bytes = 0;
+  for (size_t state = 0; state < masks->automaton_.states.size(); ++state) {
+    const Local& local =
+        masks->locals_.emplace_back(masks->walk_state(static_cast<int32_t>(state)));
+    bytes += local.memory_bytes();
+    if (masks->steps_ > limits.steps || bytes > limits.bytes) {
+      return usage_error({},
+                         fmt::format("its masks over this vocabulary of {} tokens are too large",
+                                     masks->trie_->vocabulary_size()),
+                         "use fewer or smaller repetitions (minItems, maxLength, ...)");
+    }
+  }
+  return std::shared_ptr<const TokenMasks>(std::move(masks));
+}
+
+size_t TokenMasks::Local::memory_bytes() const {
+  return sizeof *this + tokens.capacity() * sizeof(TokenId) + bits.capacity() * sizeof(uint64_t) +
+         exits.capacity() * sizeof(int32_t);
+}
+
+TokenMasks::Local TokenMasks::walk_state(int32_t state) {
   Local local;
   StackPool stacks;
   const auto allow = [&](int32_t first, int32_t last) {
@@ -90,6 +124,7 @@ TokenMasks::Local TokenMasks::walk_state(int32_t state) const {
   const Threads from = {{StackPool::kBottom, state}};
   Walk walk(*this, stacks);
   walk.children(0, from, walk.first_bytes(from), 0, allow, &local.exits);
+  steps_ += walk.steps();
   const auto words = static_cast<size_t>((trie_->vocabulary_size() + 63) / 64);
   if (local.tokens.size() > 2 * words) {  // a list would be larger than the bits
     local.bits.assign(words, 0);
@@ -135,9 +170,7 @@ void TokenMasks::follow(StackPool& stacks, Thread caller, const std::vector<int3
 
 size_t TokenMasks::memory_bytes() const {
   size_t bytes = 0;
-  for (const Local& local : locals_)
-    bytes += sizeof local + local.tokens.capacity() * sizeof(TokenId) +
-             local.bits.capacity() * sizeof(uint64_t) + local.exits.capacity() * sizeof(int32_t);
+  for (const Local& local : locals_) bytes += local.memory_bytes();
   for (const Automaton::State& state : automaton_.states)
     bytes += sizeof state + state.moves.capacity() * sizeof state.moves[0] +
              state.calls.capacity() * sizeof state.calls[0];

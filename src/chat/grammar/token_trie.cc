@@ -73,17 +73,17 @@ TokenTrie::TokenTrie(std::vector<std::pair<std::string, TokenId>> tokens, int64_
   close(0, static_cast<int32_t>(sorted_.size()));
 }
 
-TokenTrie TokenTrie::of(const tokenizer::Tokenizer& tokenizer) {
+TokenTrie TokenTrie::of(const tokenizer::Tokenizer& tokenizer, int64_t vocabulary_size) {
   std::vector<std::pair<std::string, TokenId>> tokens;
-  for (TokenId id = 0; id < tokenizer.size(); ++id) {
+  for (TokenId id = 0; id < std::min<int64_t>(tokenizer.size(), vocabulary_size); ++id) {
     if (!tokenizer.is_added(id) && !tokenizer.bytes(id).empty())
       tokens.emplace_back(tokenizer.bytes(id), id);
   }
   for (const char marker : {kCallOpen, kCallClose}) {
-    if (const auto id = tokenizer.find_added(marker_text(marker)))
-      tokens.emplace_back(std::string(1, marker), *id);
+    const auto id = tokenizer.find_added(marker_text(marker));
+    if (id && *id < vocabulary_size) tokens.emplace_back(std::string(1, marker), *id);
   }
-  return TokenTrie(std::move(tokens), tokenizer.size());
+  return TokenTrie(std::move(tokens), vocabulary_size);
 }
 
 std::string_view TokenTrie::bytes(TokenId id) const {

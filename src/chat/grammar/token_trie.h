@@ -31,7 +31,8 @@ class TokenTrie {
   explicit TokenTrie(std::vector<std::pair<std::string, TokenId>> tokens, int64_t vocabulary_size);
   // The tokens of ordinary text, and the markers of tool calls as kCallOpen and kCallClose of
   // calls/markup.h: grammars are over marked text. No other added token is in it.
-  static TokenTrie of(const tokenizer::Tokenizer& tokenizer);
+  // `vocabulary_size`: of the model; ids beyond it are left out.
+  static TokenTrie of(const tokenizer::Tokenizer& tokenizer, int64_t vocabulary_size);
 
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<TokenId>& tokens() const { return tokens_; }  // by their bytes

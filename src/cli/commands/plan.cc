@@ -14,7 +14,8 @@ class Plan : public Command {
     app.add_option("--sequences", sequences_, "sequences at once")
         ->check(CLI::Range(1, 65536))
         ->capture_default_str();
-    app.add_option("--cache", cache_, "bytes for the prefix cache")->check(CLI::NonNegativeNumber);
+    app.add_option("--cache,--prefix-cache", cache_, "bytes for the prefix cache")
+        ->check(CLI::NonNegativeNumber);
     app.add_option("--prompt-rows", prompt_rows_, "prompt tokens read per step, a multiple of 64")
         ->check(CLI::Range(64, 8192))
         ->capture_default_str();
@@ -28,15 +29,15 @@ class Plan : public Command {
     shape.context = model_.context > 0 ? model_.context : loaded->binding.config.context;
     shape.sequences = sequences_;
     shape.prompt_rows = prompt_rows_;
+    shape.prefix_cache = cache_;
     SLUICE_ASSIGN(shape.kv, model_.kv_format(*loaded->backend));
     SLUICE_ASSIGN(shape.draft_depth, model_.drafts());
     if (!loaded->binding.mtp_usable) shape.draft_depth = 0;
     const uint64_t resident = resident_bytes(loaded->files);
-    const auto plan =
-        runtime::plan_memory(loaded->binding, *loaded->backend, shape, resident, cache_);
-    const auto nearest = plan.fits() ? shape
-                                     : runtime::nearest_shape(loaded->binding, *loaded->backend,
-                                                              shape, resident, cache_);
+    const auto plan = runtime::plan_memory(loaded->binding, *loaded->backend, shape, resident);
+    const auto nearest =
+        plan.fits() ? shape
+                    : runtime::nearest_shape(loaded->binding, *loaded->backend, shape, resident);
     if (console.settings().json) {
       console.print_json(document(plan, nearest));
     } else {

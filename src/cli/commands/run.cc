@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "chat/output_machine.h"
+#include "chat/prompt_turns.h"
 #include "chat/thinking.h"
 #include "cli/command.h"
 #include "cli/generation_options.h"
@@ -49,6 +50,7 @@ class AnswerPrinter : public runtime::Listener {
 
   void on_token(const runtime::TokenEvent& event) override {
     console_.clear_progress();
+    tokens.push_back(event.token.id);
     show(machine_.push(std::span(&event.token.id, 1)));
   }
 
@@ -61,6 +63,7 @@ class AnswerPrinter : public runtime::Listener {
   }
 
   std::string reasoning, content;  // for the conversation's history
+  std::vector<int32_t> tokens;
   runtime::RequestReport report;
 
  private:
@@ -106,10 +109,11 @@ std::string rate(int64_t tokens, double ms) {
 
 // "12 + 130 tokens, 210.4 and 31.2 a second, first after 0.06 s, drafts 0.84 0.61"
 std::string closing_line(const runtime::RequestReport& report) {
-  std::string line =
-      fmt::format("{} + {} tokens, {} and {} a second, first after {:.2f} s", report.prompt_tokens,
-                  report.output_tokens, rate(report.prompt_tokens, report.prompt_ms),
-                  rate(report.output_tokens - 1, report.decode_ms), report.first_token_ms / 1000);
+  std::string line = fmt::format(
+      "{} + {} tokens, {} and {} a second, first after {:.2f} s", report.prompt_tokens,
+      report.output_tokens, rate(report.prompt_tokens - report.cached_tokens, report.prompt_ms),
+      rate(report.output_tokens - 1, report.decode_ms), report.first_token_ms / 1000);
+  if (report.cached_tokens > 0) line += fmt::format(", {} not read again", report.cached_tokens);
   bool first = true;
   for (size_t i = 0; i < report.draft.proposed.size(); ++i) {
     if (report.draft.proposed[i] == 0) continue;
@@ -148,6 +152,7 @@ class Run : public Command {
  public:
   void declare(CLI::App& app) override {
     model_.declare(app);
+    model_.declare_prefix_cache(app);
     app.add_option("PROMPT", prompt_,
                    "one message: answer and exit (also: text on standard input)");
     app.add_option("--system", system_, "the system message");
@@ -270,9 +275,12 @@ class Run : public Command {
       kwargs.set("enable_thinking", false);
       request.set("chat_template_kwargs", std::move(kwargs));
     }
+    const auto markers = chat::TurnMarkers::of(*loaded_->tokenizer());
     SLUICE_ASSIGN(runtime::Request job, options_.request(loaded_->files, loaded_->binding.config));
     if (loaded_->files.chat_template) {
       SLUICE_ASSIGN(job.prompt, encode_messages(request, loaded_->files));
+      job.prompt = chat::replay_turns(std::move(job.prompt), messages, false, {}, turns_, markers);
+      job.borders = chat::message_borders(job.prompt, markers);
     } else {
       SLUICE_ASSIGN(job.prompt, encode_text(text, loaded_->files));
     }
@@ -282,6 +290,7 @@ class Run : public Command {
         options_.ignore_eos ? std::vector<int32_t>() : loaded_->binding.config.stop_ids,
         chat::open_thought(job.prompt, chat::ThinkMarkers::of(*loaded_->tokenizer())).has_value(),
         job.stop_strings);
+    std::vector<int32_t> turn = chat::open_turn(job.prompt, markers);
     interrupt_count() = 0;
     SLUICE_ASSIGN(const runtime::RequestId id, engine_->submit(std::move(job), printer));
     while (engine_->step()) {
@@ -295,6 +304,10 @@ class Run : public Command {
     messages_ = std::move(messages);
     Json reply = message("assistant", printer.content);
     if (!printer.reasoning.empty()) reply.set("reasoning_content", printer.reasoning);
+    if (printer.report.stop_id && !turn.empty()) {
+      turn.insert(turn.end(), printer.tokens.begin(), printer.tokens.end());
+      turns_.remember({}, reply, std::move(turn));
+    }
     messages_.push_back(std::move(reply));
     if (printer.report.finish == runtime::FinishReason::kCancelled)
       return Error{ErrorCode::kInterrupted, "answer", "interrupted", {}};
@@ -310,6 +323,7 @@ class Run : public Command {
 
   std::unique_ptr<LoadedModel> loaded_;
   std::unique_ptr<runtime::Engine> engine_;
+  chat::TurnMemory turns_{size_t{16} << 20};
   Json messages_ = Json::array();
 };
 

@@ -40,6 +40,10 @@ class Serve : public Command {
  public:
   void declare(CLI::App& app) override {
     model_.declare(app);
+    model_.declare_prefix_cache(app);
+    app.add_option("--reuse-answers", reuse_answers_,
+                   "on: an answer that comes back is continued; off: it is read anew as prompt")
+        ->capture_default_str();
     app.add_option("--host", options_.host, "address to listen on")->capture_default_str();
     app.add_option("--port", options_.port, "port; 0 takes a free one")->capture_default_str();
     app.add_option("--unix", options_.unix_path, "a Unix socket instead of host and port");
@@ -73,6 +77,11 @@ class Serve : public Command {
                    "what stands before the closing of a thought that is over budget");
     app.add_flag("--no-loop-breaker{false}", options_.thinking.break_loops,
                  "let thoughts that repeat themselves go on");
+    app.add_option("--sampling-defaults", sampling_defaults_,
+                   "for requests that name no sampling: model (its generation_config.json), auto "
+                   "(recommended, by mode) or none")
+        ->check(CLI::IsMember({"model", "auto", "none"}))
+        ->capture_default_str();
     app.add_option("--request-log", options_.request_log, "a file for one JSON line a request");
     app.add_flag("--open-metrics{false}", options_.metrics_need_key, "/metrics needs no key");
     app.add_option("--drain-grace", grace_s_, "seconds of 503 after SIGTERM before closing")
@@ -83,6 +92,14 @@ class Serve : public Command {
         ->capture_default_str();
     app.add_option("--header-timeout", header_s_, "seconds for the head of a request")
         ->check(CLI::Range(0.1, 3600.0))
+        ->capture_default_str();
+    app.add_option("--stalled-client-timeout", stalled_s_,
+                   "seconds without progress until a client that does not read is cut off")
+        ->check(CLI::Range(0.1, 3600.0))
+        ->capture_default_str();
+    app.add_option("--client-backlog", options_.client_backlog,
+                   "tokens that may wait for a client that does not read")
+        ->check(CLI::Range(1, 1 << 24))
         ->capture_default_str();
     app.add_option("--engine", engine_, "script:FILE answers from a file instead of a model");
     app.add_option("--chat-template-file", template_file_, "a template instead of the model's own");
@@ -114,6 +131,9 @@ class Serve : public Command {
     text.vocabulary = loaded->binding.config.vocabulary;
     text.trained_context = loaded->binding.config.context;
     text.context = loaded->shape.context;
+    options_.prefix_cache = loaded->shape.prefix_cache > 0;
+    options_.plan = loaded->plan;
+    options_.draft_depth = loaded->shape.draft_depth;
     SLUICE_ASSIGN(auto engine,
                   runtime::Engine::create(*loaded->model, loaded->tokenizer(), loaded->shape));
     return server::run_server(options_, text, server::make_model_engine(std::move(engine)),
@@ -147,7 +167,12 @@ class Serve : public Command {
     options_.drain_grace = milliseconds(grace_s_);
     options_.shutdown_timeout = milliseconds(timeout_s_);
     options_.limits.header_time = milliseconds(header_s_);
+    options_.limits.stalled_client = milliseconds(stalled_s_);
     options_.sequences = sequences_;
+    if (reuse_answers_ != "on" && reuse_answers_ != "off")
+      return usage_error("--reuse-answers", fmt::format("\"{}\" is unknown", reuse_answers_),
+                         "Use on or off");
+    options_.reuse_answers = reuse_answers_ == "on";
     options_.version = version_text(false);
     while (!options_.version.empty() && options_.version.back() == '\n')
       options_.version.pop_back();
@@ -178,6 +203,9 @@ class Serve : public Command {
     text.chat_template = files.chat_template ? &*files.chat_template : nullptr;
     text.bos_token = files.bos_token;
     text.eos_token = files.eos_token;
+    text.sampling_defaults = sampling_defaults_ == "auto"   ? server::SamplingDefaults::kByMode
+                             : sampling_defaults_ == "none" ? server::SamplingDefaults::kNone
+                                                            : server::SamplingDefaults::kModel;
     if (files.generation_config) text.generation_config = *files.generation_config;
     text.names = aliases_.empty() ? std::vector{default_name(files.path)} : aliases_;
     return text;
@@ -212,9 +240,10 @@ class Serve : public Command {
   ModelOptions model_;
   server::ServerOptions options_;
   std::vector<std::string> aliases_;
-  std::string key_file_, engine_, template_file_, reasoning_field_ = "both";
+  std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on",
+                                                  sampling_defaults_ = "model";
   int64_t sequences_ = 4;
-  double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10;
+  double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10, stalled_s_ = 60;
 };
 
 }  // namespace

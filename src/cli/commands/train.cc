@@ -33,13 +33,15 @@ class Train : public Command {
     app.add_option("--minutes", minutes_, "stops after this time")->check(CLI::PositiveNumber);
   }
 
-  Status run(const Console&) override {
+  Status run(const Console& console) override {
     const std::filesystem::path program = trainer_path();
     std::vector<std::string> arguments{program.string(), config_};
     if (resume_) arguments.emplace_back("--resume");
     if (threads_) arguments.insert(arguments.end(), {"--threads", std::to_string(*threads_)});
     if (until_) arguments.insert(arguments.end(), {"--until", std::to_string(*until_)});
     if (minutes_) arguments.insert(arguments.end(), {"--minutes", fmt::format("{}", *minutes_)});
+    if (console.settings().json) arguments.emplace_back("--json");
+    if (console.settings().quiet) arguments.emplace_back("--quiet");
     std::vector<char*> pointers;
     for (std::string& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);

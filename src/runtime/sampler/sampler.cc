@@ -16,7 +16,7 @@ constexpr float kMasked = -std::numeric_limits<float>::infinity();
 
 bool neutral(const SamplingParameters& p) {
   return p.presence_penalty == 0 && p.frequency_penalty == 0 && p.repetition_penalty == 1 &&
-         p.logit_bias.empty();
+         p.logit_bias.empty() && p.forbidden_ids.empty();
 }
 
 TokenId first_maximum(std::span<const float> logits) {
@@ -180,12 +180,19 @@ SampledToken report_logprobs(std::span<const float> logits, TokenId id, int top)
                                   y = logits[static_cast<size_t>(b)];
                       return x != y ? x > y : a < b;
                     });
-  for (size_t i = 0; i < count; ++i) token.top.push_back({order[i], logprob(order[i])});
+  for (size_t i = 0; i < count && logits[static_cast<size_t>(order[i])] != kMasked; ++i)
+    token.top.push_back({order[i], logprob(order[i])});
   return token;
 }
 
 SampledToken sample(std::span<float> logits, const SamplingContext& context) {
   const SamplingParameters& p = *context.parameters;
+  // Masks come first, so that log probabilities are those of what was possible (section 6.1).
+  forbid_others(logits, context.allowed);
+  for (const TokenId id : p.forbidden_ids) {
+    if (id >= 0 && static_cast<size_t>(id) < logits.size())
+      logits[static_cast<size_t>(id)] = kMasked;
+  }
   SampledToken reported;
   if (p.logprobs >= 0) reported = report_logprobs(logits, 0, p.logprobs);
   const double normaliser = p.logprobs >= 0 ? log_sum_exp(logits) : 0;

@@ -10,10 +10,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "runtime/sampler/token_mask.h"
 
 namespace sluice::runtime {
-
-using TokenId = int32_t;
 
 struct SamplingParameters {
   double temperature = 1.0;  // below 1e-5: greedy
@@ -22,7 +21,8 @@ struct SamplingParameters {
   double min_p = 0.0;        // [0, 1]
   double presence_penalty = 0.0, frequency_penalty = 0.0;  // [-2, 2], output only
   double repetition_penalty = 1.0;                         // > 0, prompt and output
-  std::vector<std::pair<TokenId, float>> logit_bias = {};       // clamped to +-100
+  std::vector<std::pair<TokenId, float>> logit_bias = {};  // clamped to +-100
+  std::vector<TokenId> forbidden_ids = {};                 // never drawn
   uint64_t seed = 0;
   uint32_t choice = 0;
   int64_t min_tokens = 0;  // stop ids are masked before
@@ -44,7 +44,7 @@ struct TokenLogprob {
 
 struct SampledToken {
   TokenId id = 0;
-  float logprob = 0;              // raw: before penalties, bias and temperature
+  float logprob = 0;              // behind the masks, before penalties, bias and temperature
   std::vector<TokenLogprob> top;  // descending, ties by id; empty unless asked for
 };
 
@@ -66,6 +66,7 @@ class TokenCounts {
 struct SamplingContext {
   const SamplingParameters* parameters = nullptr;
   const TokenCounts* counts = nullptr;     // history up to this row, drafts before it included
+  std::span<const uint64_t> allowed = {};  // the grammar's mask; empty: everything
   std::span<const TokenId> stop_ids = {};  // masked while position < min_tokens
   std::span<const TokenId> unpenalised =
       {};                 // markers excluded from presence and frequency, sorted
@@ -76,7 +77,7 @@ struct SamplingContext {
 SampledToken sample(std::span<float> logits, const SamplingContext& context);
 
 // Raw log-softmax of one id, and the k largest (section 6.6): what sample() reports, for a token
-// that was forced.
+// that was forced. What a mask has set to minus infinity is not among the largest.
 SampledToken report_logprobs(std::span<const float> logits, TokenId id, int top);
 
 }  // namespace sluice::runtime

@@ -49,6 +49,7 @@ StepPlan schedule(std::span<Sequence* const> running, int64_t prompt_rows) {
     if (!sequence->reading_prompt()) continue;
     int64_t end = std::min(sequence->prompt_length, sequence->processed + left);
     if (end < sequence->prompt_length) end = end / ops::kGrid * ops::kGrid;
+    if (!sequence->places.empty()) end = std::min(end, sequence->places.front());
     if (end <= sequence->processed) continue;
     const ops::Segment segment = begin_segment(plan.batch, *sequence, ops::Role::kPrompt);
     for (int64_t index = sequence->processed; index < end; ++index) {

@@ -25,7 +25,7 @@ struct StepPlan {
 
 // Answers first, all of them; then prompts in order of arrival until `prompt_rows` rows are taken.
 // A prompt is cut at multiples of ops::kGrid of its own positions only, so that the bits of its
-// rows do not depend on the cut.
+// rows do not depend on the cut; and at the next of the places where its state is to be saved.
 StepPlan schedule(std::span<Sequence* const> running, int64_t prompt_rows);
 
 }  // namespace sluice::runtime

@@ -29,14 +29,26 @@ void add_segment(ops::Batch& batch, const Sequence& sequence, int64_t first_slot
   batch.segments.push_back(segment);
 }
 
+}  // namespace
+
 // A sequence that is being drafted for, and the row of the head's last output that continues it.
-struct Open {
+struct MtpDrafter::Open {
   Sequence* sequence;
   int32_t row;
   int wanted;
-};
+  size_t mask_position;  // where its mask stands without the drafts
 
-}  // namespace
+  // Takes the proposal (-1: there is none); whether another one is wanted.
+  bool take(TokenId proposal) {
+    TokenMask* mask = sequence->mask.get();
+    const bool good = proposal >= 0 && (mask == nullptr || mask->accept(proposal));
+    if (good) sequence->drafts.push_back(proposal);
+    const bool more = good && static_cast<int>(sequence->drafts.size()) < wanted &&
+                      (mask == nullptr || !mask->complete());
+    if (!more && mask != nullptr) mask->rollback(mask_position);
+    return more;
+  }
+};
 
 Result<std::unique_ptr<MtpDrafter>> MtpDrafter::create(const model::TextModel& model,
                                                        int64_t max_rows) {
@@ -47,10 +59,19 @@ Result<std::unique_ptr<MtpDrafter>> MtpDrafter::create(const model::TextModel& m
   SLUICE_ASSIGN(drafter->buffer_,
                 model.backend().allocate(static_cast<size_t>(max_rows * hidden) * sizeof(float)));
   drafter->rows_ = {drafter->buffer_.get(), 0, max_rows, hidden, hidden};
+  drafter->allowed_.resize(mask_words(static_cast<size_t>(model.config().vocabulary)));
   return drafter;
 }
 
-void MtpDrafter::propose(std::span<const KeptRows> kept, const ops::View& hidden, int depth,
+void MtpDrafter::fill_row(const Sequence& sequence, const ops::View& hidden, ops::KvCache& cache,
+                          model::Workspace& workspace) {
+  ops::Batch batch;
+  const auto next = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.processed), 1);
+  add_segment(batch, sequence, sequence.processed - 1, next, ops::Role::kPrompt);
+  model_->mtp()->forward(batch, hidden, cache, workspace);
+}
+
+void MtpDrafter::propose(std::span<const KeptRows> kept, const ops::View& hidden,
                          ops::KvCache& cache, model::Workspace& workspace) {
   if (kept.empty()) return;
   ops::Backend& backend = model_->backend();
@@ -67,9 +88,10 @@ void MtpDrafter::propose(std::span<const KeptRows> kept, const ops::View& hidden
     for (int64_t i = 0; i < rows.count; ++i)
       sources.push_back(static_cast<int32_t>(rows.first_row + i));
     // A verification of k drafts can yield k + 1 tokens: propose no more than can still be used.
-    const int wanted = static_cast<int>(std::min<int64_t>(depth, sequence.tokens_left() - 1));
+    const int wanted = static_cast<int>(std::min<int64_t>(rows.depth, sequence.tokens_left() - 1));
     if (!sequence.reading_prompt() && !sequence.finished && wanted > 0) {
-      open.push_back({rows.sequence, static_cast<int32_t>(batch.row_count() - 1), wanted});
+      open.push_back({rows.sequence, static_cast<int32_t>(batch.row_count() - 1), wanted,
+                      sequence.mask ? sequence.mask->position() : 0});
     }
   }
   const ops::View gathered = rows_.first_rows(batch.row_count());
@@ -77,28 +99,20 @@ void MtpDrafter::propose(std::span<const KeptRows> kept, const ops::View& hidden
   ops::View m = model_->mtp()->forward(batch, gathered, cache, workspace);
 
   while (!open.empty()) {
-    std::vector<TokenId> proposals(open.size());
-    const auto most = static_cast<size_t>(workspace.max_logit_rows());
-    for (size_t begin = 0; begin < open.size(); begin += most) {
-      const size_t count = std::min(most, open.size() - begin);
-      std::vector<int32_t> rows;
-      for (size_t i = begin; i < begin + count; ++i) rows.push_back(open[i].row);
-      backend.argmax({.logits = model_->logits(m, rows, workspace),
-                      .tokens = std::span(proposals).subspan(begin, count)});
-    }
+    const std::vector<TokenId> proposals = choose(open, m, workspace);
     // The next recursive step: slot n + j holds (m of the step before, the token just proposed).
     ops::Batch next;
     std::vector<int32_t> rows;
     std::vector<Open> still_open;
     for (size_t i = 0; i < open.size(); ++i) {
+      if (!open[i].take(proposals[i])) continue;
       Sequence& sequence = *open[i].sequence;
-      sequence.drafts.push_back(proposals[i]);
-      const auto drafted = static_cast<int>(sequence.drafts.size());
-      if (drafted == open[i].wanted) continue;
+      const auto drafted = static_cast<int64_t>(sequence.drafts.size());
       const int64_t slot = static_cast<int64_t>(sequence.tokens.size()) - 2 + drafted;
       add_segment(next, sequence, slot, std::span(&proposals[i], 1), ops::Role::kAnswer);
       rows.push_back(open[i].row);
-      still_open.push_back({&sequence, static_cast<int32_t>(next.row_count() - 1), open[i].wanted});
+      still_open.push_back({&sequence, static_cast<int32_t>(next.row_count() - 1), open[i].wanted,
+                            open[i].mask_position});
     }
     open = std::move(still_open);
     if (open.empty()) return;
@@ -106,6 +120,37 @@ void MtpDrafter::propose(std::span<const KeptRows> kept, const ops::View& hidden
     backend.gather_rows({.x = m, .rows = rows, .out = previous});
     m = model_->mtp()->forward(next, previous, cache, workspace);
   }
+}
+
+// The head's most likely token for each sequence, of those that its mask allows; -1 if there is
+// none.
+std::vector<TokenId> MtpDrafter::choose(std::span<const Open> open, const ops::View& m,
+                                        model::Workspace& workspace) {
+  std::vector<TokenId> chosen(open.size());
+  const auto most = static_cast<size_t>(workspace.max_logit_rows());
+  for (size_t begin = 0; begin < open.size(); begin += most) {
+    const size_t count = std::min(most, open.size() - begin);
+    std::vector<int32_t> rows;
+    for (size_t i = begin; i < begin + count; ++i) rows.push_back(open[i].row);
+    const ops::View logits = model_->logits(m, rows, workspace);
+    model_->backend().argmax({.logits = logits, .tokens = std::span(chosen).subspan(begin, count)});
+    for (size_t i = begin; i < begin + count; ++i) {
+      TokenMask* mask = open[i].sequence->mask.get();
+      if (mask == nullptr || !mask->binds()) continue;
+      mask->fill(allowed_);
+      // Mostly the head knows the grammar, and its logits need not be looked at.
+      if (allows(allowed_, chosen[i])) continue;
+      chosen[i] = best_allowed(logits.row_range(static_cast<int64_t>(i - begin), 1));
+    }
+  }
+  return chosen;
+}
+
+TokenId MtpDrafter::best_allowed(const ops::View& logits) {
+  if (!allows_any(allowed_)) return -1;
+  std::vector<float> values = model_->backend().download(logits);
+  forbid_others(values, allowed_);
+  return static_cast<TokenId>(std::max_element(values.begin(), values.end()) - values.begin());
 }
 
 }  // namespace sluice::runtime

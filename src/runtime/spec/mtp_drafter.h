@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "model/mtp/mtp_head.h"
 #include "runtime/sequence.h"
@@ -16,6 +17,7 @@ struct KeptRows {
   Sequence* sequence = nullptr;
   int64_t first_row = 0, count = 0, first_index = 0;
   bool answer = false;
+  int depth = 0;  // proposals wanted
 };
 
 class MtpDrafter {
@@ -25,16 +27,27 @@ class MtpDrafter {
 
   // Fills the head's cache for the kept rows (slot p pairs h_p with token p + 1, recomputed from
   // the target's hidden vectors also where a recursive draft step wrote before), then proposes up
-  // to `depth` tokens for each sequence that is past its prompt, into Sequence::drafts. `hidden` is
-  // the forward pass's result.
-  void propose(std::span<const KeptRows> kept, const ops::View& hidden, int depth,
-               ops::KvCache& cache, model::Workspace& workspace);
+  // to `depth` tokens for each sequence that is past its prompt, into Sequence::drafts. What a
+  // grammar would refuse is not proposed. `hidden` is the forward pass's result.
+  void propose(std::span<const KeptRows> kept, const ops::View& hidden, ops::KvCache& cache,
+               model::Workspace& workspace);
+
+  // The head's row of the slot before the first token to be read, for a sequence that begins with a
+  // saved state: `hidden` [1, H] is the target's vector there, which was saved with it.
+  void fill_row(const Sequence& sequence, const ops::View& hidden, ops::KvCache& cache,
+                model::Workspace& workspace);
 
  private:
+  struct Open;
   MtpDrafter() = default;
+  std::vector<TokenId> choose(std::span<const Open> open, const ops::View& m,
+                              model::Workspace& workspace);
+  TokenId best_allowed(const ops::View& logits);
+
   const model::TextModel* model_ = nullptr;
   std::unique_ptr<ops::DeviceBuffer> buffer_;
-  ops::View rows_;  // [max_rows, H]: hidden rows gathered for the head
+  ops::View rows_;                 // [max_rows, H]: hidden rows gathered for the head
+  std::vector<uint64_t> allowed_;  // a sequence's mask
 };
 
 }  // namespace sluice::runtime

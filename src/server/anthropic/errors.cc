@@ -10,6 +10,8 @@ const char* type_of(const ApiError& error) {
   switch (error.kind) {
     case Kind::kAuthentication:
       return "authentication_error";
+    case Kind::kPermission:
+      return "permission_error";
     case Kind::kNotFound:
     case Kind::kModelNotFound:
       return "not_found_error";

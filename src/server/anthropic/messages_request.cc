@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/anthropic/conversation.h"
+#include "server/core/constraint_fields.h"
 
 namespace sluice::server::anthropic {
 namespace {
@@ -19,18 +20,10 @@ void read_choice(Fields& fields, GenerationRequest& request) {
   request.tools.parallel = !choice.boolean("disable_parallel_tool_use").value_or(false);
   if (type == "none") {
     request.tools.choice = ToolPolicy::Choice::kNone;
-  } else if (type == "any" || type == "tool") {
-    const auto& tools = request.tools.declarations;
-    const bool declared = std::any_of(tools.begin(), tools.end(),
-                                      [&](const auto& tool) { return tool.name == name; });
-    if (tools.empty()) {
-      fields.complain("tool_choice", "forces a call, and the request declares no tools");
-    } else if (type == "tool" && !declared) {
-      fields.complain("tool_choice", "the tool it names is not among the tools");
-    } else {
-      fields.complain("tool_choice", "forced calls are not supported by this build",
-                      "Use auto or none");
-    }
+  } else if (type == "any") {
+    force_call(fields, "tool_choice", std::nullopt, request.tools);
+  } else if (type == "tool") {
+    force_call(fields, "tool_choice", name.value_or(""), request.tools);
   } else if (type != "auto") {
     fields.complain("tool_choice", "type is none of auto, any, tool and none");
   }
@@ -43,8 +36,14 @@ void read_output_config(Fields& fields, GenerationRequest& request) {
   Fields config(*given, "output_config");
   if (const Json* effort = config.any("effort"))
     set_effort(config, "effort", *effort, request.thinking);
-  if (config.any("format") != nullptr)
-    config.complain("format", "output constraints are not supported by this build", "Leave it out");
+  if (const Json* format = config.object("format")) {
+    read_format(config, "format", *format, request);
+    // Here a schema is always kept to, or refused.
+    if (request.constraint) {
+      request.constraint->strict = true;
+      request.constraint->field = "output_config.format";
+    }
+  }
   if (const Status status = config.status(); !status.ok()) fields.complain(status.error());
 }
 
@@ -90,6 +89,7 @@ Result<MessagesRequest> read_messages_request(const Json& body, const AdapterCon
   request.stop.strings = fields.strings("stop_sequences", 16);
   request.stream = fields.boolean("stream").value_or(false);
   read_sampling(fields, context, request);
+  read_cache_salt(fields, request);
   read_thinking(fields, request);
   if (const Json* thinking = fields.object("thinking")) {
     const Json* display = thinking->find("display");
@@ -106,7 +106,7 @@ Result<MessagesRequest> read_messages_request(const Json& body, const AdapterCon
   read_choice(fields, request);
   fields.ignore({"metadata", "service_tier", "container", "context_management", "diagnostics",
                  "inference_geo", "mcp_servers", "cache_control", "betas", "speed",
-                 "user_profile_id", "workspace_id", "fallback", "cache_salt", "extra_body"});
+                 "user_profile_id", "workspace_id", "fallback", "extra_body"});
   request.unknown_fields = fields.unknown();
   SLUICE_TRY(fields.status());
   return messages;

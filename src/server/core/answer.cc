@@ -30,6 +30,7 @@ Answer::Answer(const GenerationRequest& request, const tokenizer::Tokenizer& tok
       split_(request.split_channels),
       reasoning_shown_(request.thinking.shown),
       logprobs_(request.logprobs.top >= 0),
+      named_call_(request.tools.choice == ToolPolicy::Choice::kNamed),
       min_tokens_(request.sampling.min_tokens.value_or(0)),
       max_tokens_(request.max_tokens),
       machine_(chat::OutputVocabulary::of(tokenizer, ending_ids(request.stop, stop_ids)),
@@ -88,6 +89,7 @@ std::vector<AnswerEvent> Answer::on_finish(const runtime::RequestReport& report)
   finish.reasoning_tokens = machine_.reasoning_tokens();
   finish.thought_stop = report.thought_stop;
   finish.calls = machine_.calls();
+  finish.named_call = named_call_;
   finish.arguments_completion = machine_.arguments_completion();
   if (matcher_.matched()) {
     finish.cause = Finish::Cause::kStopString;

@@ -28,6 +28,7 @@ struct Finish {
   std::optional<TokenId> stop_id;
   std::optional<std::string> thought_stop;  // "budget", "reserve", "loop"
   int calls = 0;
+  bool named_call = false;           // the request forced a call of the tool that it named
   std::string arguments_completion;  // what makes a call's arguments whole after a cut
   int64_t completion_tokens = 0, reasoning_tokens = 0;
   runtime::RequestReport report;
@@ -66,7 +67,7 @@ class Answer {
   bool is_own_stop(TokenId id) const;
 
   const StopPolicy stop_;
-  const bool split_, reasoning_shown_, logprobs_;
+  const bool split_, reasoning_shown_, logprobs_, named_call_;
   const int64_t min_tokens_;
   const std::optional<int64_t> max_tokens_;
   chat::OutputMachine machine_;

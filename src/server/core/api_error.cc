@@ -9,6 +9,8 @@ int ApiError::http_status() const {
       return 400;
     case Kind::kAuthentication:
       return 401;
+    case Kind::kPermission:
+      return 403;
     case Kind::kNotFound:
     case Kind::kModelNotFound:
       return 404;

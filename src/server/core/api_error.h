@@ -15,6 +15,7 @@ struct ApiError {
     kInvalid,         // 400
     kContextLength,   // 400
     kAuthentication,  // 401
+    kPermission,      // 403
     kNotFound,        // 404: a path, a stored response
     kModelNotFound,   // 404
     kMethod,          // 405

@@ -9,8 +9,6 @@
 namespace sluice::server {
 namespace {
 
-constexpr std::string_view kNoMasks = "output constraints are not supported by this build";
-
 void read_logit_bias(Fields& fields, const AdapterContext& context, SamplingFields& sampling) {
   const Json* biases = fields.object("logit_bias");
   if (biases == nullptr) return;
@@ -70,6 +68,17 @@ void read_sampling(Fields& fields, const AdapterContext& context, GenerationRequ
     fields.complain("min_tokens", fmt::format("{} is more than max_tokens, {}",
                                               *sampling.min_tokens, *request.max_tokens));
   }
+}
+
+void read_cache_salt(Fields& fields, GenerationRequest& request) {
+  constexpr size_t kMostBytes = 128;
+  constexpr std::string_view kForbidden("@/\\\0", 4);
+  request.cache_salt = fields.string("cache_salt").value_or("");
+  if (request.cache_salt.size() > kMostBytes)
+    return fields.complain("cache_salt", fmt::format("{} bytes, at most {} are taken",
+                                                     request.cache_salt.size(), kMostBytes));
+  if (request.cache_salt.find_first_of(kForbidden) != std::string::npos)
+    fields.complain("cache_salt", "holds one of @ / \\ or a zero byte");
 }
 
 std::optional<int64_t> read_budget(Fields& fields, std::string_view name) {
@@ -170,54 +179,6 @@ void read_tools(Fields& fields, const Json* tools, GenerationRequest& request) {
     if (!seen.insert(tool.name).second)
       return fields.complain("tools", fmt::format("\"{}\" is declared twice", tool.name));
   }
-}
-
-void read_tool_choice(Fields& fields, GenerationRequest& request) {
-  using Choice = ToolPolicy::Choice;
-  ToolPolicy& policy = request.tools;
-  policy.parallel = fields.boolean("parallel_tool_calls").value_or(true);
-  const Json* choice = fields.any("tool_choice");
-  if (choice == nullptr) return;
-  const auto is = [&](const char* word) { return choice->is_string() && choice->string() == word; };
-  if (is("auto")) return;
-  if (is("none")) {
-    policy.choice = Choice::kNone;
-    return;
-  }
-  const Json* function = choice->find("function");
-  const Json* name = function != nullptr ? function->find("name") : choice->find("name");
-  const bool named = choice->is_object() && name != nullptr && name->is_string();
-  if (!is("required") && !named)
-    return fields.complain("tool_choice", "is none of none, auto, required and a named function");
-  if (policy.declarations.empty())
-    return fields.complain("tool_choice", "forces a call, and the request declares no tools");
-  if (named && std::none_of(policy.declarations.begin(), policy.declarations.end(),
-                            [&](const auto& tool) { return tool.name == name->string(); })) {
-    return fields.complain("tool_choice",
-                           fmt::format("\"{}\" is not among the tools", name->string()));
-  }
-  fields.complain("tool_choice", "forced calls are not supported by this build",
-                  "Use auto or none");
-}
-
-void refuse_constraints(Fields& fields) {
-  for (const char* name : {"structured_outputs", "guided_json", "guided_regex", "guided_choice",
-                           "guided_grammar", "grammar", "json_schema", "regex", "ebnf"})
-    fields.refuse(name, kNoMasks);
-  const Json* format = fields.object("response_format");
-  if (format == nullptr) return;
-  Fields nested(*format, "response_format");
-  const auto type = nested.string("type");
-  if (type && *type == "text") return;
-  static const std::set<std::string> kKnown = {"json_object", "json_schema", "structural_tag"};
-  if (!type || !kKnown.contains(*type))
-    return fields.complain("response_format", "type is none of text, json_object, json_schema");
-  const Json* schema = nested.object("json_schema");
-  const bool has_schema =
-      format->find("schema") != nullptr || (schema != nullptr && schema->find("schema") != nullptr);
-  if (*type == "json_schema" && !has_schema)
-    return fields.complain("response_format", "json_schema has no schema");
-  fields.complain("response_format", std::string(kNoMasks), "Use {\"type\":\"text\"}");
 }
 
 }  // namespace sluice::server

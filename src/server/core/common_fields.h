@@ -17,6 +17,8 @@ struct AdapterContext {
 };
 
 void read_sampling(Fields& fields, const AdapterContext& context, GenerationRequest& request);
+// cache_salt: at most 128 bytes, none of @ / \ NUL (serving-openai.md 4.2).
+void read_cache_salt(Fields& fields, GenerationRequest& request);
 // Every spelling of "think or not, how much, how long". Takes the fields thinking, reasoning,
 // reasoning_effort, enable_thinking and the budgets; looks into chat_template_kwargs.
 void read_thinking(Fields& fields, GenerationRequest& request);
@@ -27,10 +29,5 @@ std::optional<int64_t> read_budget(Fields& fields, std::string_view name);
 
 // `tools` in OpenAI's form: an array of {"type":"function","function":{...}}. Empty is absent.
 void read_tools(Fields& fields, const Json* tools, GenerationRequest& request);
-// After tools are known. Forced choices need masks that do not exist yet and are refused.
-void read_tool_choice(Fields& fields, GenerationRequest& request);
-
-// Fields that constrain the output; refused by name until masks exist.
-void refuse_constraints(Fields& fields);
 
 }  // namespace sluice::server

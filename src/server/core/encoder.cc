@@ -29,6 +29,25 @@ void WholeChoice::add(const AnswerEvent& event) {
   }
 }
 
+Json WholeChoice::message() const {
+  Json made = Json::object();
+  made.set("role", "assistant");
+  made.set("content", content);
+  if (!reasoning.empty()) made.set("reasoning_content", reasoning);
+  if (calls.empty()) return made;
+  Json list = Json::array();
+  for (const WholeCall& call : calls) {
+    Json function = Json::object();
+    function.set("name", call.name);
+    function.set("arguments", call.arguments);
+    Json entry = Json::object();
+    entry.set("function", std::move(function));
+    list.push_back(std::move(entry));
+  }
+  made.set("tool_calls", std::move(list));
+  return made;
+}
+
 void Usage::add(const Finish& finish, bool first_of_prompt) {
   if (first_of_prompt) {
     prompt += finish.report.prompt_tokens;

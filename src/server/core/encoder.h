@@ -35,6 +35,8 @@ struct WholeChoice {
   Finish finish;
 
   void add(const AnswerEvent& event);
+  // The assistant's message that this is, as a client sends it back.
+  Json message() const;
 };
 
 // Sums over choices; the prompt counts once for each prompt.

@@ -11,11 +11,19 @@ namespace sluice::server {
 // Stands between the engine and a request's listener: counts, and keeps the listener alive.
 class EngineHost::Tracker final : public JobListener {
  public:
-  Tracker(EngineHost& host, uint64_t key, std::shared_ptr<JobListener> listener)
-      : host_(host), key_(key), listener_(std::move(listener)) {}
+  Tracker(EngineHost& host, uint64_t key, int64_t prompt, std::shared_ptr<JobListener> listener)
+      : host_(host), key_(key), prompt_(prompt), listener_(std::move(listener)) {}
 
+  void on_start(int64_t cached) override {
+    begin();
+    read_ = cached;
+    listener_->on_start(cached);
+  }
   void on_prompt(int64_t done, int64_t total) override {
     begin();
+    const int64_t read = std::max<int64_t>(done - read_.exchange(done), 0);
+    host_.counters_.prompt_tokens += static_cast<uint64_t>(read);
+    host_.step_tokens_ += read;
     listener_->on_prompt(done, total);
   }
   void on_prompt_token(const runtime::SampledToken& token) override {
@@ -23,9 +31,19 @@ class EngineHost::Tracker final : public JobListener {
   }
   void on_token(const runtime::TokenEvent& event) override {
     begin();
+    ++output_;
+    ++host_.counters_.generated_tokens;
+    ++host_.step_tokens_;
     listener_->on_token(event);
   }
   void on_finish(const runtime::RequestReport& report) override {
+    EngineCounters& counters = host_.counters_;
+    counters.finished_prompt_tokens += static_cast<uint64_t>(report.prompt_tokens);
+    counters.cached_tokens += static_cast<uint64_t>(report.cached_tokens);
+    for (const int64_t count : report.draft.proposed)
+      counters.drafted += static_cast<uint64_t>(count);
+    for (const int64_t count : report.draft.accepted)
+      counters.accepted += static_cast<uint64_t>(count);
     end();
     listener_->on_finish(report);
   }
@@ -34,6 +52,10 @@ class EngineHost::Tracker final : public JobListener {
     listener_->on_failure(why);
   }
   bool over() const { return over_; }
+  RequestState state() const {
+    const std::chrono::duration<double> age = std::chrono::steady_clock::now() - came_;
+    return {key_, started_, prompt_, read_, output_, age.count()};
+  }
 
  private:
   void begin() {
@@ -51,8 +73,12 @@ class EngineHost::Tracker final : public JobListener {
 
   EngineHost& host_;
   const uint64_t key_;
+  const int64_t prompt_;
   const std::shared_ptr<JobListener> listener_;
-  bool started_ = false, over_ = false;
+  const std::chrono::steady_clock::time_point came_ = std::chrono::steady_clock::now();
+  // Written by the engine's thread, read by requests().
+  std::atomic<bool> started_{false}, over_{false};
+  std::atomic<int64_t> read_{0}, output_{0};
 };
 
 EngineHost::EngineHost(std::unique_ptr<StepEngine> engine, int64_t most_requests)
@@ -91,7 +117,8 @@ Answerable<runtime::RequestId> EngineHost::submit(runtime::Request request,
   {
     const std::lock_guard lock(mutex_);
     key = ++last_key_;
-    auto made = std::make_unique<Tracker>(*this, key, std::move(listener));
+    const auto prompt = static_cast<int64_t>(request.prompt.size());
+    auto made = std::make_unique<Tracker>(*this, key, prompt, std::move(listener));
     tracker = made.get();
     trackers_.emplace(key, std::move(made));
   }
@@ -120,12 +147,40 @@ void EngineHost::cancel(runtime::RequestId id) {
   wake_.notify_one();
 }
 
+std::vector<RequestState> EngineHost::requests() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<RequestState> states;
+  for (const auto& [key, tracker] : trackers_) {
+    if (!tracker->over()) states.push_back(tracker->state());
+  }
+  return states;
+}
+
+void EngineHost::pause() { paused_ = true; }
+
+void EngineHost::resume() {
+  {
+    const std::lock_guard lock(mutex_);
+    paused_ = false;
+    work_ = true;
+  }
+  wake_.notify_one();
+}
+
+void EngineHost::note_step() {
+  ++counters_.steps;
+  const auto& bounds = EngineCounters::kStepBounds;
+  const auto place = std::lower_bound(bounds.begin(), bounds.end(), step_tokens_) - bounds.begin();
+  ++counters_.steps_by_tokens[static_cast<size_t>(place)];
+  step_tokens_ = 0;
+}
+
 void EngineHost::loop() {
   while (true) {
     bool worked = false;
     try {
-      worked = engine_->step();
-      if (worked) ++counters_.steps;
+      worked = !paused_ && engine_->step();
+      if (worked) note_step();
     } catch (const std::exception& error) {
       // A broken promise inside the engine: its state cannot be trusted any more.
       alive_ = false;
@@ -145,7 +200,7 @@ void EngineHost::loop() {
 }
 
 void EngineHost::fail_all(const std::string& why) {
-  std::unordered_map<uint64_t, std::unique_ptr<Tracker>> left;
+  std::map<uint64_t, std::unique_ptr<Tracker>> left;
   {
     const std::lock_guard lock(mutex_);
     left.swap(trackers_);

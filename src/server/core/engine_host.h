@@ -1,14 +1,16 @@
 // The thread that owns the engine: requests in, events out.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "server/core/api_error.h"
@@ -20,6 +22,23 @@ namespace sluice::server {
 struct EngineCounters {
   std::atomic<int64_t> waiting{0}, running{0};  // requests, now
   std::atomic<uint64_t> steps{0};
+  std::atomic<uint64_t> prompt_tokens{0}, generated_tokens{0};  // as they are read and made
+  // Of requests that have ended.
+  std::atomic<uint64_t> finished_prompt_tokens{0}, cached_tokens{0}, drafted{0}, accepted{0};
+  // Steps by their tokens: at most 1, 8, 16, 32, ... 16384, and more (vllm:iteration_tokens_total).
+  static constexpr std::array<int64_t, 13> kStepBounds = {1,   8,    16,   32,   64,   128,  256,
+                                                          512, 1024, 2048, 4096, 8192, 16384};
+  std::array<std::atomic<uint64_t>, kStepBounds.size() + 1> steps_by_tokens{};
+};
+
+// A request that the engine holds, as of now.
+struct RequestState {
+  uint64_t key = 0;      // counts up over the life of the server
+  bool started = false;  // has a place in the batch
+  int64_t prompt_tokens = 0, prompt_read = 0, output_tokens = 0;
+  double seconds = 0;  // since it came
+
+  bool reads_prompt() const { return output_tokens == 0; }
 };
 
 class EngineHost {
@@ -39,22 +58,31 @@ class EngineHost {
 
   bool alive() const { return alive_; }  // false after the engine broke a promise
   const EngineCounters& counters() const { return counters_; }
+  std::optional<runtime::CacheUse> cache_use() const { return engine_->cache_use(); }
+  std::vector<RequestState> requests() const;  // in the order they came; any thread
+
+  // Between two steps: nothing moves until resume(). Requests are taken and wait.
+  void pause();
+  void resume();
+  bool paused() const { return paused_; }
 
  private:
   class Tracker;
   void loop();
   void fail_all(const std::string& why);
+  void note_step();
 
   std::unique_ptr<StepEngine> engine_;
   const int64_t most_requests_;
   EngineCounters counters_;
-  std::atomic<bool> alive_{true};
+  std::atomic<bool> alive_{true}, paused_{false};
+  int64_t step_tokens_ = 0;  // the engine's thread only
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false, work_ = false;
   uint64_t last_key_ = 0;
-  std::unordered_map<uint64_t, std::unique_ptr<Tracker>> trackers_;
+  std::map<uint64_t, std::unique_ptr<Tracker>> trackers_;
   std::vector<uint64_t> ended_;  // trackers to drop after the present step
   std::thread thread_;
 };

@@ -5,16 +5,41 @@
 namespace sluice::server {
 namespace {
 
-runtime::SamplingParameters sampling_of(const GenerationRequest& request, const ModelText& model) {
-  const SamplingFields& given = request.sampling;
+// The request's fields, and the recommended ones where it names none. Raw prompts have no mode.
+SamplingFields with_recommended(const GenerationRequest& request, const PreparedPrompt& prompt,
+                                const ModelText& model) {
+  SamplingFields fields = request.sampling;
+  if (model.sampling_defaults != SamplingDefaults::kByMode || !request.conversation) return fields;
+  SamplingMode mode;
+  mode.thinking = prompt.thinking_open;
+  mode.precise = request.tools.active() || request.conversation->keeps_thoughts;
+  mode.newer = model.chat_template != nullptr &&
+               model.chat_template->source().find("preserve_thinking") != std::string::npos;
+  const RecommendedSampling recommended = recommended_sampling(mode);
+  const auto fill = [](auto& field, auto value) {
+    if (!field) field = value;
+  };
+  fill(fields.temperature, recommended.temperature);
+  fill(fields.top_p, recommended.top_p);
+  fill(fields.top_k, recommended.top_k);
+  fill(fields.min_p, 0.0);
+  fill(fields.presence_penalty, recommended.presence_penalty);
+  return fields;
+}
+
+runtime::SamplingParameters sampling_of(const GenerationRequest& request,
+                                        const PreparedPrompt& prompt, const ModelText& model) {
+  const SamplingFields given = with_recommended(request, prompt, model);
+  const Json stored_config =
+      model.sampling_defaults == SamplingDefaults::kNone ? Json() : model.generation_config;
   const auto pick = [&](const std::optional<double>& field, const char* key, double fallback) {
     if (field) return *field;
-    const Json* stored = model.generation_config.find(key);
+    const Json* stored = stored_config.find(key);
     return stored != nullptr ? stored->as_double().value_or(fallback) : fallback;
   };
   runtime::SamplingParameters sampling;
   sampling.temperature = pick(given.temperature, "temperature", 1.0);
-  const Json* do_sample = model.generation_config.find("do_sample");
+  const Json* do_sample = stored_config.find("do_sample");
   if (!given.temperature && do_sample != nullptr && do_sample->is_boolean() &&
       !do_sample->boolean())
     sampling.temperature = 0;
@@ -32,7 +57,7 @@ runtime::SamplingParameters sampling_of(const GenerationRequest& request, const 
   const bool forbidden =
       !request.tools.declarations.empty() && request.tools.choice == ToolPolicy::Choice::kNone;
   const auto opener = model.tokenizer->find_added("<tool_call>");
-  if (forbidden && opener) sampling.logit_bias.emplace_back(*opener, -100.0f);
+  if (forbidden && opener) sampling.forbidden_ids.push_back(*opener);
   return sampling;
 }
 
@@ -69,7 +94,9 @@ Result<runtime::Request> make_engine_request(const GenerationRequest& request,
                                              const ThinkingDefaults& defaults) {
   runtime::Request made;
   made.prompt = prompt.ids;
-  made.sampling = sampling_of(request, model);
+  made.borders = prompt.borders;
+  made.cache_space = request.cache_salt;
+  made.sampling = sampling_of(request, prompt, model);
   made.sampling.seed = request.sampling.seed ? static_cast<uint64_t>(*request.sampling.seed) : seed;
   made.sampling.choice = choice;
   made.prompt_logprobs = request.logprobs.prompt_top;

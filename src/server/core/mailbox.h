@@ -23,10 +23,12 @@ class Mailbox : public std::enable_shared_from_this<Mailbox<Item>> {
   explicit Mailbox(const boost::asio::any_io_executor& executor)
       : executor_(executor), timer_(executor) {}
 
-  void push(Item item) {
+  // How many items wait now, this one included.
+  size_t push(Item item) {
     const std::lock_guard lock(mutex_);
     items_.push_back(std::move(item));
     wake_locked();
+    return items_.size();
   }
   // Wakes a take() that waits, without an item.
   void interrupt() {

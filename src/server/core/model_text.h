@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "chat/template.h"
+#include "server/core/sampling_defaults.h"
 #include "tokenizer/tokenizer.h"
 
 namespace sluice::server {
@@ -17,6 +18,7 @@ struct ModelText {
   const chat::ChatTemplate* chat_template = nullptr;  // borrowed; null: raw prompts only
   std::optional<std::string> bos_token, eos_token;
   Json generation_config;  // object or null
+  SamplingDefaults sampling_defaults = SamplingDefaults::kModel;
   std::vector<tokenizer::TokenId> stop_ids;
   int64_t vocabulary = 0;
   int64_t context = 0;                 // of one sequence, as the engine was started

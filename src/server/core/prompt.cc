@@ -4,6 +4,7 @@
 
 #include "chat/continuation.h"
 #include "chat/normalise.h"
+#include "chat/prompt_turns.h"
 #include "chat/thinking.h"
 
 namespace sluice::server {
@@ -36,7 +37,7 @@ void set_thinking(const GenerationRequest& request, const ModelText& model, Json
 }
 
 Answerable<PreparedPrompt> prepare_conversation(const GenerationRequest& request,
-                                                const ModelText& model) {
+                                                const ModelText& model, const Replay& replay) {
   if (model.chat_template == nullptr) {
     return invalid_request(usage_error("messages", "this model has no chat template",
                                        "Use /v1/completions with a raw prompt"));
@@ -61,7 +62,7 @@ Answerable<PreparedPrompt> prepare_conversation(const GenerationRequest& request
   input.bos_token = model.bos_token;
   input.eos_token = model.eos_token;
   auto rendered = normalised->continue_final_message
-                      ? chat::render_continuation(*model.chat_template, std::move(input))
+                      ? chat::render_continuation(*model.chat_template, input)
                       : model.chat_template->render(input);
   if (!rendered.ok()) return invalid_request(usage_error("messages", rendered.error().message()));
 
@@ -69,7 +70,15 @@ Answerable<PreparedPrompt> prepare_conversation(const GenerationRequest& request
   auto ids =
       model.tokenizer->encode(rendered->text, {.recognise_added = true, .literal = rendered->data});
   if (!ids.ok()) return invalid_request(usage_error("messages", ids.error().message()));
+  const auto markers = chat::TurnMarkers::of(*model.tokenizer);
   prompt.ids = std::move(*ids);
+  if (replay.memory != nullptr) {
+    prompt.ids = chat::replay_turns(std::move(prompt.ids), input.messages,
+                                    normalised->continue_final_message, replay.scope,
+                                    *replay.memory, markers);
+  }
+  prompt.borders = chat::message_borders(prompt.ids, markers);
+  if (!normalised->continue_final_message) prompt.turn_head = chat::open_turn(prompt.ids, markers);
   prompt.text = std::move(rendered->text);
   prompt.thinking_open =
       chat::open_thought(prompt.ids, chat::ThinkMarkers::of(*model.tokenizer)).has_value();
@@ -105,10 +114,11 @@ std::string text_of(const Json* content) {
 }  // namespace
 
 Answerable<std::vector<PreparedPrompt>> prepare_prompts(const GenerationRequest& request,
-                                                        const ModelText& model) {
+                                                        const ModelText& model,
+                                                        const Replay& replay) {
   std::vector<PreparedPrompt> prompts;
   if (request.conversation) {
-    auto prompt = prepare_conversation(request, model);
+    auto prompt = prepare_conversation(request, model, replay);
     if (!prompt.ok()) return prompt.error();
     prompts.push_back(std::move(*prompt));
   }

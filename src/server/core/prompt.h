@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/turn_memory.h"
 #include "server/core/api_error.h"
 #include "server/core/model_text.h"
 #include "server/core/request.h"
@@ -13,6 +14,9 @@ namespace sluice::server {
 
 struct PreparedPrompt {
   std::vector<TokenId> ids;
+  std::vector<int64_t> borders;  // ends of messages and tool results
+  std::vector<TokenId> turn_head =
+      {};            // what the answer's turn begins with; empty: not a turn of its own
   std::string text;  // what was rendered; empty for a prompt of ids
   bool thinking_open = false;
 };
@@ -24,9 +28,16 @@ struct ConversationFacts {
   std::vector<std::string> tools;
 };
 
+// Where the answers of this user that come back are looked up.
+struct Replay {
+  chat::TurnMemory* memory = nullptr;  // none: turns stay as they are rendered
+  std::string scope;                   // whose
+};
+
 // Thread-safe; the expensive part of admitting a request, meant for a worker thread.
 Answerable<std::vector<PreparedPrompt>> prepare_prompts(const GenerationRequest& request,
-                                                        const ModelText& model);
+                                                        const ModelText& model,
+                                                        const Replay& replay = {});
 ConversationFacts conversation_facts(const GenerationRequest& request);
 
 }  // namespace sluice::server

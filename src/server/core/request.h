@@ -41,19 +41,23 @@ struct SamplingFields {
 struct ToolPolicy {
   enum class Choice { kAuto, kNone, kRequired, kNamed };
   Choice choice = Choice::kAuto;
-  std::string name;  // with kNamed
+  std::string name;                  // with kNamed
+  std::vector<std::string> allowed;  // with kAuto and kRequired: only these; empty: all
   bool parallel = true;
   std::vector<chat::ToolDeclaration> declarations;
 
   bool active() const { return !declarations.empty() && choice != Choice::kNone; }
+  bool forced() const { return choice == Choice::kRequired || choice == Choice::kNamed; }
 };
 
-// What the answer's content has to match. No route sets one yet: until masks are compiled from
-// schemas, such fields are refused by name.
+// What the answer's content has to match. A forced call goes before it.
 struct OutputConstraint {
-  enum class Kind { kJsonObject, kJsonSchema, kRegex, kChoice, kGrammar };
+  enum class Kind { kJsonObject, kJsonSchema, kChoice };
   Kind kind = Kind::kJsonObject;
-  Json value;
+  Json value;                   // the schema; the array of texts
+  bool strict = false;          // what cannot be enforced is an error, and objects are closed
+  bool any_white_space = true;  // off: none between JSON's tokens
+  std::string field;            // of the request: where it comes from
 };
 
 struct ThinkingPolicy {
@@ -91,6 +95,7 @@ struct GenerationRequest {
   ToolPolicy tools;
   std::optional<OutputConstraint> constraint;
   ThinkingPolicy thinking;
+  std::string cache_salt;  // prompts with different salts share nothing in the prefix cache
   bool stream = false;
   bool echo = false;           // raw prompts: the answer begins with the prompt
   bool split_channels = true;  // off: raw text, markers and all

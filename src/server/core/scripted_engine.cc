@@ -30,6 +30,7 @@ struct Play {
   size_t group = 0;  // of its draft groups
   int64_t sent = 0, limit = 0;
   std::optional<runtime::ThoughtControl> thought;
+  std::unique_ptr<runtime::TokenMask> mask;
   bool forcing = false;
   Clock::time_point submitted, started, first_token, due;
   bool done = false;
@@ -122,6 +123,7 @@ class ScriptedEngine final : public StepEngine {
     if (play.request.max_tokens > 0) play.limit = std::min(play.limit, play.request.max_tokens);
     if (play.request.thought)
       play.thought.emplace(*play.request.thought, play.request.prompt, play.limit);
+    if (play.request.grammar) play.mask = play.request.grammar->begin();
     play.listener->on_prompt(prompt, prompt);
     for (int64_t i = 1; i < prompt && play.request.prompt_logprobs >= 0; ++i) {
       const TokenId id = play.request.prompt[static_cast<size_t>(i)];
@@ -152,6 +154,12 @@ class ScriptedEngine final : public StepEngine {
     runtime::TokenEvent event;
     event.forced = forced.has_value();
     event.token.id = forced ? *forced : play.answer->ids[play.next++];
+    if (play.mask && !play.mask->accept(event.token.id) && !forced) {
+      play.done = true;
+      play.listener->on_failure(
+          fmt::format("the script's token {} is not what the request allows", play.sent));
+      return;
+    }
     if (play.request.sampling.logprobs > 0) event.token.top.push_back({event.token.id, 0});
     if (play.sent++ == 0) play.first_token = Clock::now();
     if (play.thought) play.thought->push(event.token.id, tokenizer_.bytes(event.token.id));
@@ -162,6 +170,8 @@ class ScriptedEngine final : public StepEngine {
     };
     if (contains(play.request.stop_ids) || (!play.request.ignore_eos && contains(stop_ids_))) {
       finish(play, FinishReason::kStop, event.token.id);
+    } else if (play.mask && play.mask->complete()) {
+      finish(play, FinishReason::kStop);
     } else if (play.sent >= play.limit) {
       finish(play, FinishReason::kLength);
     }

@@ -25,6 +25,7 @@ struct Match {
 class Router {
  public:
   void add(Route route);
+  const std::vector<Route>& routes() const { return routes_; }
   // `path` is normalised. The first route that fits wins. Values are percent-decoded; a malformed
   // escape fits nothing.
   Match find(std::string_view method, std::string_view path) const;

@@ -172,6 +172,12 @@ Server::~Server() {
 }
 
 const std::string& Server::address() const { return data_->address; }
+bool Server::beyond_loopback() const {
+  if (!data_->tcp) return false;
+  boost::system::error_code ignored;
+  return !data_->tcp->local_endpoint(ignored).address().is_loopback();
+}
+
 size_t Server::connections() const { return data_->connections.size(); }
 
 size_t Server::answering() const {

@@ -31,6 +31,7 @@ class Server {
 
   // "http://127.0.0.1:8080", "unix:/run/sluice.sock"; the port that was chosen for 0.
   const std::string& address() const;
+  bool beyond_loopback() const;  // other machines can reach it
   size_t connections() const;
   size_t answering() const;
 

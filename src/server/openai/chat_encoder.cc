@@ -32,9 +32,9 @@ const char* finish_reason(const Finish& finish) {
   using Cause = Finish::Cause;
   switch (finish.cause) {
     case Cause::kEndOfTurn:
-      return finish.calls > 0 ? "tool_calls" : "stop";
     case Cause::kToolCall:
-      return "tool_calls";
+      // As OpenAI has it: a call that the request named is no news to the client.
+      return finish.calls > 0 && !finish.named_call ? "tool_calls" : "stop";
     case Cause::kStopString:
     case Cause::kStopId:
       return "stop";

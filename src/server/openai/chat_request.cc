@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "server/core/constraint_fields.h"
+
 namespace sluice::server::openai {
 namespace {
 
@@ -42,8 +44,10 @@ void read_conversation(Fields& fields, GenerationRequest& request) {
     if (call->is_string() && call->string() == "none") {
       request.tools.choice = ToolPolicy::Choice::kNone;
     } else if (!call->is_string() || call->string() != "auto") {
-      fields.complain("function_call", "forced calls are not supported by this build",
-                      "Use auto or none");
+      const Json* name = call->find("name");
+      if (name == nullptr || !name->is_string())
+        return fields.complain("function_call", "is none of none, auto and {\"name\":...}");
+      force_call(fields, "function_call", name->string(), request.tools);
     }
   }
   if (const Json* kwargs = fields.object("chat_template_kwargs"))
@@ -123,7 +127,6 @@ void ignore_and_refuse(Fields& fields) {
                  "documents",
                  "add_special_tokens",
                  "spaces_between_special_tokens",
-                 "cache_salt",
                  "session_id",
                  "extra_body"});
   // A request's name comes with the header X-Request-Id, which every answer repeats.
@@ -165,13 +168,14 @@ Result<ChatRequest> read_chat_request(const Json& body, const AdapterContext& co
   const auto older = fields.integer("max_tokens", {.low = 1});
   request.max_tokens = newer ? newer : older;
   read_sampling(fields, context, request);
+  read_cache_salt(fields, request);
   request.choices = fields.integer("n", {.low = 1, .high = kMostChoices}).value_or(1);
   read_stop(fields, context, request);
   read_logprobs(fields, request);
   chat.stream = read_stream(fields, request);
   read_thinking(fields, request);
   read_conversation(fields, request);
-  refuse_constraints(fields);
+  read_constraint(fields, request);
 
   const auto format = fields.string("reasoning_format");
   const auto separate = fields.boolean("separate_reasoning").value_or(true);

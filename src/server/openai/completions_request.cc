@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/core/constraint_fields.h"
+
 namespace sluice::server::openai {
 namespace {
 
@@ -64,6 +66,7 @@ Result<CompletionsRequest> read_completions_request(const Json& body,
   if (request.max_tokens == 0 && !request.echo)
     fields.complain("max_tokens", "0 makes sense with echo only");
   read_sampling(fields, context, request);
+  read_cache_salt(fields, request);
   request.choices = fields.integer("n", {.low = 1, .high = 128}).value_or(1);
   read_stop(fields, context, request);
   const auto logprobs = fields.integer("logprobs", {.low = 0, .high = kMostLogprobs});
@@ -79,7 +82,7 @@ Result<CompletionsRequest> read_completions_request(const Json& body,
     fields.complain("prompt_logprobs", "is not offered", "Use echo with logprobs");
   fields.refuse("suffix", "filling in the middle is not offered");
   fields.refuse("prompt_embeds", "prompts are text or tokens");
-  refuse_constraints(fields);
+  read_constraint(fields, request);
   ignore_and_refuse(fields);
   request.unknown_fields = fields.unknown();
   SLUICE_TRY(fields.status());

@@ -15,6 +15,8 @@ Shape shape_of(const ApiError& error) {
       return {"invalid_request_error", "context_length_exceeded"};
     case Kind::kAuthentication:
       return {"authentication_error", "invalid_api_key"};
+    case Kind::kPermission:
+      return {"permission_error", nullptr};
     case Kind::kNotFound:
       return {"not_found_error", nullptr};
     case Kind::kModelNotFound:

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "server/core/constraint_fields.h"
 #include "server/openai/chat_request.h"
 
 namespace sluice::server::openai {
@@ -127,12 +128,12 @@ Json chat_tools(const Json& tools) {
   return Json(std::move(converted));
 }
 
-void read_text_format(Fields& fields) {
+void read_text_format(Fields& fields, GenerationRequest& request) {
   const Json* text = fields.object("text");
   const Json* format = text != nullptr ? text->find("format") : nullptr;
-  if (format == nullptr || format->is_null() || member(*format, "type") == "text") return;
-  fields.complain("text", "output constraints are not supported by this build",
-                  "Use {\"format\":{\"type\":\"text\"}}");
+  if (format == nullptr || format->is_null()) return;
+  if (!format->is_object()) return fields.complain("text.format", "an object was expected");
+  read_format(fields, "text.format", *format, request);
 }
 
 void read_input(Fields& fields, const Json* history, ResponsesRequest& responses) {
@@ -210,6 +211,7 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   request.model = fields.string("model").value_or(context.default_model);
   request.max_tokens = fields.integer("max_output_tokens", {.low = 1});
   read_sampling(fields, context, request);
+  read_cache_salt(fields, request);
   request.stop.strings = fields.strings("stop", 16);
   request.stop.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   request.stream = fields.boolean("stream").value_or(false);
@@ -225,7 +227,7 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   if (const Json* given = fields.array("tools")) tools = chat_tools(*given);
   read_tools(fields, tools.is_array() ? &tools : nullptr, request);
   read_tool_choice(fields, request);
-  read_text_format(fields);
+  read_text_format(fields, request);
   read_input(fields, history, responses);
   if (request.conversation && !request.tools.declarations.empty())
     request.conversation->body.set("tools", std::move(tools));
@@ -233,12 +235,13 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   fields.refuse("prompt", "stored prompts are not offered");
   fields.refuse("conversation", "stored conversations are not offered");
   fields.refuse("top_logprobs", "is not supported by this build");
-  refuse_constraints(fields);
+  read_constraint(fields, request);
   fields.refuse("max_tool_calls", "calls are the client's: it can stop asking");
   if (fields.string("truncation").value_or("disabled") != "disabled")
     fields.complain("truncation", "a conversation is not cut to fit", "Use \"disabled\"");
-  fields.ignore({"previous_response_id", "previous_input_messages", "access_programs",
-                 "background_options", "context_management", "image", "stream_options"});
+  fields.string("previous_response_id");  // found already; here only its type is of interest
+  fields.ignore({"previous_input_messages", "access_programs", "background_options",
+                 "context_management", "image", "stream_options"});
   ignore_and_refuse(fields);
   request.unknown_fields = fields.unknown();
   SLUICE_TRY(fields.status());

@@ -44,10 +44,25 @@ void print_progress(const LogEntry& entry, double seconds_left, int64_t steps) {
   std::fflush(stderr);
 }
 
+void print_summary(const RunSummary& summary) {
+  fmt::print(stderr, "sluice: {} after {} steps; the model is in {}{}\n",
+             summary.finished ? "done" : "stopped", summary.steps, summary.model.string(),
+             summary.finished ? "" : ". Go on with --resume");
+}
+
+Json summary_document(const RunSummary& summary) {
+  Json document = Json::object();
+  document.set("finished", summary.finished);
+  document.set("steps", summary.steps);
+  document.set("model", summary.model.string());
+  return document;
+}
+
 int run_program(int argc, char** argv) {
   CLI::App app("Trains a model of the Qwen3.5 family from a config file.", "sluice train");
   std::string config_file;
   RunOptions options;
+  bool json = false, quiet = false;
   options.threads = usable_cores();
   app.add_option("CONFIG", config_file, "what to train: docs/training.md lists the keys")
       ->required();
@@ -57,6 +72,8 @@ int run_program(int argc, char** argv) {
   app.add_option("--until", options.until, "stops when this many steps are done")
       ->check(CLI::PositiveNumber);
   app.add_option("--minutes", options.minutes, "stops after this time")->check(CLI::PositiveNumber);
+  app.add_flag("--json", json, "one JSON document on standard output at the end");
+  app.add_flag("--quiet", quiet, "no progress line");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -65,8 +82,12 @@ int run_program(int argc, char** argv) {
     fmt::print(stderr, "sluice: error: command line: {}. See sluice train --help\n", error.what());
     return exit_code(ErrorCode::kUsage);
   }
-  const auto report = [](const Error& error) {
-    fmt::print(stderr, "sluice: error: {}\n", error.message());
+  const auto report = [json](const Error& error) {
+    if (json) {
+      fmt::print("{}\n", error_document(error).dump());
+    } else {
+      fmt::print(stderr, "sluice: error: {}\n", error.message());
+    }
     return exit_code(error.code);
   };
   const Result<TrainConfig> config = read_train_config(config_file);
@@ -75,15 +96,16 @@ int run_program(int argc, char** argv) {
   std::signal(SIGTERM, request_stop);
   options.stop = &stop_requests;
   options.progress = [&](const LogEntry& entry, double seconds_left) {
-    print_progress(entry, seconds_left, config->steps);
+    if (!quiet) print_progress(entry, seconds_left, config->steps);
   };
-  options.note = [](const std::string& text) { fmt::print(stderr, "sluice: {}\n", text); };
+  options.note = [quiet](const std::string& text) {
+    if (!quiet) fmt::print(stderr, "sluice: {}\n", text);
+  };
   const Result<RunSummary> summary = run_training(*config, options);
-  if (::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\n");
+  if (!quiet && ::isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\n");
   if (!summary.ok()) return report(summary.error());
-  fmt::print(stderr, "sluice: {} after {} steps; the model is in {}{}\n",
-             summary->finished ? "done" : "stopped", summary->steps, summary->model.string(),
-             summary->finished ? "" : ". Go on with --resume");
+  if (json) fmt::print("{}\n", summary_document(*summary).dump());
+  if (!quiet) print_summary(*summary);
   return stop_requests > 0 ? 130 : 0;
 }
 

@@ -1,0 +1,18 @@
+# Run with cmake -P: writes OUTPUT, a C++ file that holds the bytes of FILES (paths under FOLDER, joined by "|") for
+# src/server/resources.h. A script of CMake and not a tool of ours: nothing has to be built before it.
+string(REPLACE "|" ";" FILES "${FILES}")
+set(arrays "")
+set(rows "")
+set(number 0)
+foreach(file IN LISTS FILES)
+  file(READ "${FOLDER}/${file}" hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
+  string(REGEX REPLACE "('[^']*','[^']*','[^']*','[^']*','[^']*','[^']*','[^']*','[^']*',)" "\\1\n" bytes "${bytes}")
+  string(APPEND arrays "const char kBytes${number}[] = {\n${bytes}};\n")
+  string(APPEND rows "    {\"${file}\", {kBytes${number}, sizeof kBytes${number}}},\n")
+  math(EXPR number "${number} + 1")
+endforeach()
+set(text "// Made by cmake/EmbedFiles.cmake.\n#include \"server/resources.h\"\n\nnamespace sluice::server {\nnamespace {\n\n")
+string(APPEND text "${arrays}\nconst Resource kResources[] = {\n${rows}};\n\n}  // namespace\n\n")
+string(APPEND text "std::span<const Resource> all_resources() { return kResources; }\n\n}  // namespace sluice::server\n")
+file(WRITE "${OUTPUT}" "${text}")

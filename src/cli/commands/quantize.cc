@@ -1,0 +1,143 @@
+// sluice quantize: a smaller build, with the report of what it lost.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "checkpoint/imatrix.h"
+#include "cli/build_options.h"
+#include "cli/build_proof.h"
+#include "cli/command.h"
+
+namespace sluice::cli {
+namespace {
+
+class QuantizeCommand : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    build_.declare(app);
+    std::string formats, kinds;
+    for (const auto& mixture : quantize::mixtures())
+      formats += fmt::format("{}{}", formats.empty() ? "" : " ", mixture.name);
+    for (const auto& recipe : quantize::recipes()) {
+      if (!recipe.layouts.empty())
+        kinds += fmt::format("{}{}", kinds.empty() ? "" : " ", recipe.name);
+    }
+    app.add_option("--to", to_, fmt::format("GGUF: {}; safetensors: {}", formats, kinds))
+        ->required();
+    app.add_option("--layout", layout_, "official, compressed-tensors or modelopt")
+        ->check(CLI::IsMember({"official", "compressed-tensors", "modelopt"}));
+    app.add_option("--imatrix", imatrix_, "importance matrix, either file form");
+    app.add_option("--ranges", ranges_, "activation ranges, for static activation scales");
+    app.add_option("--keep-mtp", keep_mtp_, "the draft head: bf16, same (as the rest) or none")
+        ->check(CLI::IsMember({"bf16", "same", "none"}))
+        ->capture_default_str();
+    app.add_flag("--strip-vision", strip_vision_, "leaves the vision tower out");
+    app.add_flag("--older-mixture", older_,
+                 "types as llama.cpp chose them before March 2026, and ik_llama.cpp does");
+    app.add_option("--search", search_,
+                   "scales of NVFP4 and FP8 rows: none, four-over-six or sweep")
+        ->check(CLI::IsMember({"none", "four-over-six", "sweep"}))
+        ->capture_default_str();
+    app.add_option("--report-text", proof_.text_file,
+                   "measures result against source on this text: divergence, perplexity, drafts");
+    app.add_option("--report-context", proof_.context, "tokens of a window of that text")
+        ->check(CLI::Range(int64_t{4}, int64_t{1} << 20))
+        ->capture_default_str();
+    app.add_option("--report-tokens", proof_.max_tokens, "uses so many tokens of that text")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--accept", accept_, "writes the build although this gate refuses it")
+        ->check(CLI::IsMember({kDraftGate}));
+  }
+
+  Status run(const Console& console) override {
+    SLUICE_ASSIGN(auto request, make_request());
+    SLUICE_ASSIGN(const auto source, build_.open(console));
+    SLUICE_ASSIGN(const int cores, build_.cores());
+    quantize::BuildEvents events = build_.events(console);
+    if (!proof_.text_file.empty()) {
+      proof_.threads = cores;
+      events.judge = [&](const std::filesystem::path& model, quantize::BuildReport& report) {
+        return judge(console, source.path, model, report);
+      };
+    }
+    ThreadPool pool(cores);
+    SLUICE_ASSIGN(const auto report, quantize::make_build(source, request, pool, events));
+    print_report(console, report, build_.out);
+    return {};
+  }
+
+ private:
+  Result<quantize::BuildRequest> make_request() {
+    quantize::BuildRequest request;
+    request.out = build_.out;
+    request.overwrite = build_.overwrite;
+    const auto draft = keep_mtp_ == "bf16"   ? quantize::DraftHead::kBf16
+                       : keep_mtp_ == "same" ? quantize::DraftHead::kSame
+                                             : quantize::DraftHead::kNone;
+    if (imatrix_) {
+      SLUICE_ASSIGN(importance_, checkpoint::ImportanceMatrix::open(*imatrix_));
+    }
+    if (ranges_) {
+      SLUICE_ASSIGN(activation_ranges_, quantize::ActivationRanges::open(*ranges_));
+    }
+    if (const auto* mixture = quantize::find_mixture(to_)) {
+      if (!layout_.empty())
+        return usage_error("--layout", fmt::format("{} is a GGUF type, which has one layout", to_),
+                           "Leave it out");
+      quantize::GgufRequest gguf;
+      gguf.mixture = mixture;
+      gguf.older_rule = older_;
+      gguf.draft = draft;
+      gguf.importance = importance_ ? &*importance_ : nullptr;
+      if (imatrix_) gguf.importance_file = std::filesystem::path(*imatrix_).filename().string();
+      request.target = mixture->name;
+      request.how = gguf;
+      return request;
+    }
+    const auto* recipe = quantize::find_recipe(to_);
+    if (recipe == nullptr || recipe->layouts.empty())
+      return usage_error("--to", fmt::format("\"{}\" is no format that sluice writes", to_),
+                         "See sluice quantize --help for the list");
+    quantize::SafetensorsRequest safetensors;
+    safetensors.recipe = recipe;
+    SLUICE_ASSIGN(safetensors.layout, quantize::layout_for(*recipe, layout_));
+    safetensors.draft = draft;
+    safetensors.keep_vision = !strip_vision_;
+    safetensors.search = search_ == "none"    ? quantize::ScaleSearch::kNone
+                         : search_ == "sweep" ? quantize::ScaleSearch::kSweep
+                                              : quantize::ScaleSearch::kFourOverSix;
+    safetensors.importance = importance_ ? &*importance_ : nullptr;
+    safetensors.ranges = activation_ranges_ ? &*activation_ranges_ : nullptr;
+    request.target = recipe->name;
+    request.how = safetensors;
+    return request;
+  }
+
+  Status judge(const Console& console, const std::filesystem::path& source,
+               const std::filesystem::path& model, quantize::BuildReport& report) const {
+    SLUICE_ASSIGN(report.proof, prove(console, source, model, proof_));
+    const Status gate = check_draft_gate(*report.proof);
+    if (gate.ok() || std::find(accept_.begin(), accept_.end(), kDraftGate) == accept_.end())
+      return gate;
+    console.warn(gate.error().what + ": " + gate.error().why);
+    report.notes.push_back("written against the gate " + std::string(kDraftGate));
+    return {};
+  }
+
+  BuildOptions build_;
+  std::string to_, layout_, keep_mtp_ = "bf16", search_ = "sweep";
+  std::optional<std::string> imatrix_, ranges_;
+  bool strip_vision_ = false, older_ = false;
+  std::vector<std::string> accept_;
+  ProofOptions proof_;
+  std::optional<checkpoint::ImportanceMatrix> importance_;
+  std::optional<quantize::ActivationRanges> activation_ranges_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_quantize() { return std::make_unique<QuantizeCommand>(); }
+
+}  // namespace sluice::cli

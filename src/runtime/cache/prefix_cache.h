@@ -1,0 +1,78 @@
+// Pages and recurrent state of a sequence from its beginning to its end: what an earlier prompt or
+// answer left is taken over, what this one leaves is kept (design.md section 3, "Prefix tree").
+//
+// The engine calls begin(), after_step() and end(), and knows nothing else of the cache. Without
+// one (a budget of 0) the same calls hand out fresh pages and take them back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "model/text/text_model.h"
+#include "runtime/cache/page_pool.h"
+#include "runtime/cache/prefix_tree.h"
+#include "runtime/cache/state_store.h"
+#include "runtime/memory_plan.h"
+#include "runtime/sequence.h"
+
+namespace sluice::runtime {
+
+class PrefixCache {
+ public:
+  // Takes the memory of the checkpoints. `cache` has the shape's pages and the cache's; it and
+  // `recurrent` must outlive this.
+  static Result<std::unique_ptr<PrefixCache>> create(const model::TextModel& model,
+                                                     const EngineShape& shape,
+                                                     const CacheShape& size, ops::KvCache& cache,
+                                                     ops::RecurrentState& recurrent,
+                                                     bool with_draft_head);
+
+  bool on() const { return size_.checkpoints > 0; }
+
+  // Gives the sequence, which has a slot, pages for all its tokens and the state of as many of them
+  // as are known. Returns the hidden vector before the first token to be read ([1, H], for the
+  // draft head's row there); empty without a state or a draft head.
+  ops::View begin(Sequence& sequence);
+  // The sequence's last kept row of the step, before anything else runs in the workspace.
+  void note_hidden(const Sequence& sequence, const ops::View& hidden, int64_t row);
+  // Pages that the step filled with the prompt are shared from now on; a state worth keeping is
+  // kept. The draft head's rows of the step have been made.
+  void after_step(Sequence& sequence);
+  // Keeps the conversation's end (or how far its prompt was read), and takes all pages back.
+  void end(Sequence& sequence);
+
+  // A running sequence that is reading what `waiting` begins with too, and further than the tree
+  // knows: waiting for it is cheaper than reading the same beside it.
+  std::optional<RequestId> reader_of_same(const Sequence& waiting,
+                                          std::span<const std::unique_ptr<Sequence>> running) const;
+
+  CacheUse use() const {
+    return {tree_.checkpoints(), size_.checkpoints, tree_.pages_held(), pool_.capacity()};
+  }
+
+  // Pages, checkpoints and references add up with what the running sequences hold.
+  bool intact(std::span<const std::unique_ptr<Sequence>> running) const;
+
+ private:
+  PrefixCache(const EngineShape& shape, const CacheShape& size, CacheBytes bytes);
+  std::span<const int32_t> held(const Sequence& sequence) const {
+    return std::span(sequence.pages).first(static_cast<size_t>(sequence.held_pages));
+  }
+  void hang_page(Sequence& sequence, bool answered);
+  void save(Sequence& sequence, int64_t position, int32_t partial);
+  void keep_end(Sequence& sequence);
+
+  const CacheShape size_;
+  PagePool pool_;
+  PrefixTree tree_;
+  std::unique_ptr<StateStore> states_;
+  ops::Backend* backend_ = nullptr;
+  ops::KvCache* cache_ = nullptr;
+  ops::RecurrentState* recurrent_ = nullptr;
+};
+
+}  // namespace sluice::runtime

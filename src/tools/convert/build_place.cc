@@ -1,0 +1,152 @@
+#include "tools/convert/build_place.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+namespace sluice::convert {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kGgufSuffix = ".gguf";
+
+Error file_error(const fs::path& path, const char* action, const std::error_code& error) {
+  return failed(path.string(), fmt::format("cannot {} it: {}", action, error.message()));
+}
+
+// A folder that sluice or a hub made, and that holds nothing but files.
+bool is_build(const fs::path& folder) {
+  bool model = false;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.is_directory(error)) return false;
+    model = model || entry.path().filename() == "config.json" ||
+            entry.path().extension() == kGgufSuffix;
+  }
+  return !error && (model || fs::is_empty(folder, error));
+}
+
+Status check_replaceable(const fs::path& out, bool overwrite) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(out, error))) return {};
+  const bool empty_folder = fs::is_directory(out, error) && fs::is_empty(out, error);
+  if (!overwrite && !empty_folder)
+    return usage_error(out.string(), "exists already", "Choose another name or add --overwrite");
+  if (fs::is_directory(out, error) && !is_build(out)) {
+    return usage_error(out.string(), "is a folder with other things than a model in it",
+                       "Choose another name, or remove it yourself");
+  }
+  return {};
+}
+
+Status check_room(const fs::path& folder, uint64_t bytes) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder, error);
+  if (error) return file_error(folder, "look at the free space of", error);
+  if (space.available >= bytes) return {};
+  return Error{
+      ErrorCode::kDoesNotFit, folder.string(),
+      fmt::format("{:.2f} GB are needed, {:.2f} GB are free", static_cast<double>(bytes) / 1e9,
+                  static_cast<double>(space.available) / 1e9),
+      "Free some space or choose another disk"};
+}
+
+}  // namespace
+
+Result<BuildPlace> BuildPlace::create(const fs::path& out, const std::vector<fs::path>& sources,
+                                      bool overwrite, uint64_t bytes) {
+  std::error_code error;
+  fs::path whole = fs::absolute(out, error).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();  // "folder/"
+  for (const fs::path& source : sources) {
+    if (fs::equivalent(whole, source, error))
+      return usage_error(out.string(), "is the source", "Choose another name for the result");
+  }
+  SLUICE_TRY(check_replaceable(whole, overwrite));
+  if (!fs::is_directory(whole.parent_path(), error)) {
+    return usage_error(out.string(),
+                       fmt::format("there is no folder {}", whole.parent_path().string()),
+                       "Make the folder first");
+  }
+  SLUICE_TRY(check_room(whole.parent_path(), bytes));
+  BuildPlace place;
+  place.out_ = whole;
+  place.overwrite_ = overwrite;
+  if (whole.extension() == kGgufSuffix) place.file_name_ = whole.filename().string();
+  fs::path staging = whole;
+  staging += ".partial";
+  fs::remove_all(staging, error);
+  if (error) return file_error(staging, "remove", error);
+  fs::create_directory(staging, error);
+  if (error) return file_error(staging, "make", error);
+  place.staging_ = std::move(staging);
+  return place;
+}
+
+BuildPlace::BuildPlace(BuildPlace&& other) noexcept { *this = std::move(other); }
+
+BuildPlace& BuildPlace::operator=(BuildPlace&& other) noexcept {
+  std::swap(out_, other.out_);
+  std::swap(staging_, other.staging_);
+  std::swap(file_name_, other.file_name_);
+  std::swap(overwrite_, other.overwrite_);
+  return *this;
+}
+
+BuildPlace::~BuildPlace() {
+  if (staging_.empty()) return;
+  std::error_code ignored;
+  fs::remove_all(staging_, ignored);
+}
+
+std::string BuildPlace::companion(const std::string& name) const {
+  if (file_name_.empty()) return name;
+  return fmt::format("{}.{}", fs::path(file_name_).stem().string(), name);
+}
+
+Status BuildPlace::commit() {
+  SLUICE_TRY(file_name_.empty() ? replace_folder() : move_files());
+  staging_.clear();
+  return {};
+}
+
+Status BuildPlace::replace_folder() {
+  std::error_code error;
+  fs::path old = out_;
+  old += ".replaced";
+  const bool replaces = fs::exists(out_, error);
+  if (replaces) {
+    fs::remove_all(old, error);
+    fs::rename(out_, old, error);
+    if (error) return file_error(out_, "rename", error);
+  }
+  fs::rename(staging_, out_, error);
+  if (error) {
+    const Error problem = file_error(staging_, "rename", error);
+    if (replaces) fs::rename(old, out_, error);
+    return problem;
+  }
+  if (replaces) fs::remove_all(old, error);
+  return {};
+}
+
+// Companions first: a lone file that is there is whole.
+Status BuildPlace::move_files() {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(staging_, error)) files.push_back(entry.path());
+  if (error) return file_error(staging_, "list", error);
+  std::stable_partition(files.begin(), files.end(),
+                        [&](const fs::path& file) { return file.filename() != file_name_; });
+  for (const fs::path& file : files) {
+    fs::rename(file, out_.parent_path() / file.filename(), error);
+    if (error) return file_error(file, "rename", error);
+  }
+  fs::remove_all(staging_, error);
+  return {};
+}
+
+}  // namespace sluice::convert

@@ -1,0 +1,45 @@
+// Where a build goes: written beside its place under another name and renamed when it is whole, so
+// that a reader sees the old build or the new one.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace sluice::convert {
+
+// A folder, or a lone file (`x.gguf`) whose companions are then named after it (`x.README.md`).
+class BuildPlace {
+ public:
+  // Refuses a place that is the source, that exists (unless `overwrite`, and then only what is a
+  // build: a regular file, or a folder with a config.json or a *.gguf and without folders inside),
+  // or that has no room for `bytes` (exit 4). What an interrupted run has left is removed.
+  static Result<BuildPlace> create(const std::filesystem::path& out,
+                                   const std::vector<std::filesystem::path>& sources,
+                                   bool overwrite, uint64_t bytes);
+  BuildPlace(BuildPlace&& other) noexcept;
+  BuildPlace& operator=(BuildPlace&& other) noexcept;
+  ~BuildPlace();  // without commit() nothing stays
+
+  // Where to write, an existing empty folder.
+  const std::filesystem::path& staging() const { return staging_; }
+  // The name under which the lone file is to be written into staging(); empty for a folder.
+  const std::string& file_name() const { return file_name_; }
+  // The name of a companion ("README.md") in staging().
+  std::string companion(const std::string& name) const;
+  Status commit();
+
+ private:
+  BuildPlace() = default;
+  Status replace_folder();
+  Status move_files();
+
+  std::filesystem::path out_, staging_;
+  std::string file_name_;
+  bool overwrite_ = false;
+};
+
+}  // namespace sluice::convert

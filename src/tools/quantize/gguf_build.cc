@@ -1,0 +1,160 @@
+#include "tools/quantize/gguf_build.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/file.h"
+#include "tools/convert/gguf_metadata.h"
+#include "tools/convert/names.h"
+#include "tools/convert/row_stream.h"
+
+namespace sluice::quantize {
+
+using convert::Convention;
+using convert::RowReader;
+using convert::Source;
+using convert::SourceWeight;
+
+namespace {
+
+std::vector<int64_t> gguf_shape(const SourceWeight& weight) {
+  const EncodedMatrix& matrix = weight.bound->matrix;
+  // Vectors are matrices of one row; the convolution is the one vector weight with two dimensions.
+  if (weight.bound->vector && matrix.rows == 1) return {matrix.columns};
+  return {matrix.rows, matrix.columns};
+}
+
+bool has_blocks(DType type) { return dtype_info(type).block_elements > 1; }
+
+// Formats that ggml's quantizer weighs by importance.
+bool uses_importance(DType type) {
+  return has_blocks(type) && type != DType::kQ8_0 && type != DType::kGgmlMXFP4 &&
+         type != DType::kGgmlNVFP4;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+// Bits per weight of a source tensor against those of the type it becomes.
+bool gains_nothing(const SourceWeight& weight, DType type) {
+  const EncodedMatrix& matrix = weight.bound->matrix;
+  const double stored = static_cast<double>(matrix.codes.bytes.size());
+  const auto bytes =
+      dtype_bytes(type, static_cast<uint64_t>(matrix.rows) * static_cast<uint64_t>(matrix.columns));
+  return bytes && static_cast<double>(*bytes) > 2 * stored && has_blocks(matrix.codes.dtype);
+}
+
+Result<std::span<const float>> importance_for(const GgufRequest& request, const std::string& name,
+                                              int64_t columns) {
+  const checkpoint::ImportanceEntry* entry =
+      request.importance == nullptr ? nullptr : request.importance->find(name);
+  if (entry == nullptr) return std::span<const float>();
+  if (entry->values.size() != static_cast<size_t>(columns)) {
+    return bad_input(request.importance_file,
+                     fmt::format("{} has {} values, the weight has {} columns", name,
+                                 entry->values.size(), columns),
+                     "Take the importance matrix of this model");
+  }
+  return std::span<const float>(entry->values);
+}
+
+convert::GgufFacts facts_of(const GgufRequest& request, bool draft) {
+  convert::GgufFacts facts;
+  facts.draft = draft;
+  facts.file_type = request.mixture->file_type;
+  if (request.importance == nullptr) return facts;
+  facts.importance_file = request.importance_file;
+  const auto& datasets = request.importance->datasets();
+  if (!datasets.empty()) facts.importance_dataset = datasets.front();
+  facts.importance_entries = request.importance->entries().size();
+  facts.importance_chunks = request.importance->chunks();
+  return facts;
+}
+
+}  // namespace
+
+Result<GgufPlan> plan_gguf(const Source& source, const GgufRequest& request) {
+  const model::TextConfig& config = source.binding.config;
+  const bool draft = source.binding.mtp_present && request.draft != DraftHead::kNone;
+  GgufPlan plan;
+  SLUICE_ASSIGN(plan.metadata, convert::gguf_metadata(source, facts_of(request, draft)));
+  const MixtureRule rule(*request.mixture, {request.older_rule, request.importance != nullptr},
+                         config, config.layers + (draft ? 1 : 0));
+  const bool quantizes = has_blocks(request.mixture->base);
+  size_t without = 0, grown = 0;
+  for (const SourceWeight& weight : source.weights) {
+    if (weight.draft() && !draft) continue;
+    GgufTensor tensor;
+    tensor.weight = &weight;
+    tensor.spec.name = convert::gguf_name(weight.canonical, config.layers);
+    if (tensor.spec.name.empty())
+      return bad_input(weight.bound->name, "GGUF has no name for this tensor");
+    tensor.spec.shape = gguf_shape(weight);
+    tensor.spec.dtype = rule.type(tensor.spec.name, tensor.spec.shape);
+    const bool kept = weight.draft() && request.draft == DraftHead::kBf16 && quantizes &&
+                      has_blocks(tensor.spec.dtype);
+    if (kept) tensor.spec.dtype = DType::kBF16;
+    if (uses_importance(tensor.spec.dtype) && request.importance != nullptr) {
+      SLUICE_ASSIGN(tensor.importance,
+                    importance_for(request, tensor.spec.name, tensor.spec.shape.back()));
+      if (tensor.importance.empty()) ++without;
+    }
+    if (gains_nothing(weight, tensor.spec.dtype)) ++grown;
+    plan.bytes +=
+        dtype_bytes(tensor.spec.dtype,
+                    static_cast<uint64_t>(weight.bound->matrix.rows * weight.bound->matrix.columns))
+            .value_or(0);
+    plan.tensors.push_back(std::move(tensor));
+  }
+  if (without > 0)
+    plan.notes.push_back(fmt::format("{} tensors have no entry in the importance matrix", without));
+  if (grown > 0) {
+    plan.notes.push_back(fmt::format(
+        "{} tensors of the source have fewer bits than they get here: nothing is won back", grown));
+  }
+  if (!source.vision.empty())
+    plan.notes.push_back(
+        "the vision tower is not carried over: a GGUF text model has no place for it");
+  if (source.binding.mtp_present && !draft) plan.notes.push_back("the draft head is left out");
+  return plan;
+}
+
+Status write_gguf(const Source& source, const GgufPlan& plan, const std::filesystem::path& file,
+                  ThreadPool& pool, const Progress& progress, BuildReport& report) {
+  std::vector<checkpoint::TensorSpec> specs;
+  for (const GgufTensor& tensor : plan.tensors) specs.push_back(tensor.spec);
+  SLUICE_ASSIGN(auto writer, checkpoint::GgufWriter::create(file, plan.metadata, specs));
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const GgufTensor& tensor = plan.tensors[i];
+    if (progress && !progress(i, plan.tensors.size(), tensor.spec.name))
+      return Error{ErrorCode::kInterrupted, file.string(), "interrupted", {}};
+    const RowReader reader(source, *tensor.weight, Convention::kGguf);
+    convert::ErrorSum error;
+    const auto sink = [&](std::span<const std::byte> bytes) {
+      return writer.append(tensor.spec.name, bytes);
+    };
+    const checkpoint::StoredTensor& stored = *tensor.weight->bound->stored.front();
+    const MappedFile& mapping = source.checkpoint->mapping(stored);
+    mapping.will_need(stored.bytes);
+    SLUICE_TRY(
+        convert::write_rows(reader, tensor.spec.dtype, tensor.importance, pool, sink, error));
+    mapping.drop(stored.bytes);
+    const auto elements = static_cast<uint64_t>(reader.rows() * reader.columns());
+    const auto bytes = dtype_bytes(tensor.spec.dtype, elements).value_or(0);
+    report.tensors.push_back({tensor.spec.name, lower(dtype_name(tensor.spec.dtype)), reader.rows(),
+                              reader.columns(), bytes, error.relative(),
+                              has_blocks(tensor.spec.dtype)});
+    report.parameters += elements;
+    report.bytes += bytes;
+  }
+  report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
+  return writer.finish();
+}
+
+}  // namespace sluice::quantize

@@ -1,0 +1,184 @@
+#include "tools/quantize/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/file.h"
+
+namespace sluice::quantize {
+namespace {
+
+struct FormatSum {
+  size_t tensors = 0;
+  uint64_t bytes = 0;
+  double worst = 0, squares = 0;
+  std::string worst_name;
+  double mean() const {
+    return tensors > 0 ? std::sqrt(squares / static_cast<double>(tensors)) : 0;
+  }
+};
+
+std::map<std::string, FormatSum> by_format(const BuildReport& report) {
+  std::map<std::string, FormatSum> sums;
+  for (const TensorReport& tensor : report.tensors) {
+    FormatSum& sum = sums[tensor.format];
+    sum.tensors += 1;
+    sum.bytes += tensor.bytes;
+    sum.squares += tensor.error * tensor.error;
+    if (tensor.error > sum.worst) {
+      sum.worst = tensor.error;
+      sum.worst_name = tensor.name;
+    }
+  }
+  return sums;
+}
+
+// Six significant digits: more would only show the order of the summation.
+Json figure(double value) { return Json::number_from_spelling(fmt::format("{:.6g}", value)); }
+
+Json figures(const std::vector<double>& values) {
+  Json out = Json::array();
+  for (const double value : values) out.push_back(figure(value));
+  return out;
+}
+
+Json proof_json(const Proof& proof) {
+  Json out = Json::object();
+  out.set("text", proof.text);
+  out.set("tokens", proof.tokens);
+  Json ppl = Json::object();
+  ppl.set("before", figure(proof.ppl_before));
+  ppl.set("after", figure(proof.ppl_after));
+  out.set("ppl", std::move(ppl));
+  Json kld = Json::object();
+  kld.set("mean", figure(proof.kld_mean));
+  kld.set("p99", figure(proof.kld_p99));
+  kld.set("p99_9", figure(proof.kld_p99_9));
+  out.set("kld", std::move(kld));
+  out.set("same_top", figure(proof.same_top));
+  if (!proof.acceptance_before.empty()) {
+    Json drafts = Json::object();
+    drafts.set("before", figures(proof.acceptance_before));
+    drafts.set("after", figures(proof.acceptance_after));
+    out.set("acceptance", std::move(drafts));
+  }
+  return out;
+}
+
+std::string percent_list(const std::vector<double>& values) {
+  std::string out;
+  for (const double value : values)
+    out += fmt::format("{}{:.1f} %", out.empty() ? "" : ", ", 100 * value);
+  return out.empty() ? "-" : out;
+}
+
+std::string proof_text(const Proof& proof) {
+  std::string out = fmt::format(
+      "\n## Against the source\n\nText: {}, {} scored tokens.\n\n| | source | this build "
+      "|\n|---|---|---|\n"
+      "| perplexity | {:.4f} | {:.4f} |\n",
+      proof.text, proof.tokens, proof.ppl_before, proof.ppl_after);
+  if (!proof.acceptance_before.empty()) {
+    out += fmt::format("| drafts accepted by position | {} | {} |\n",
+                       percent_list(proof.acceptance_before), percent_list(proof.acceptance_after));
+  }
+  out += fmt::format(
+      "\nKL divergence: mean {:.3g}, 99 % {:.3g}, 99.9 % {:.3g}. Same most likely token: {:.2f} "
+      "%.\n",
+      proof.kld_mean, proof.kld_p99, proof.kld_p99_9, 100 * proof.same_top);
+  return out;
+}
+
+Status write_text(const std::filesystem::path& path, const std::string& text) {
+  return write_file(path, std::as_bytes(std::span(text)), true);
+}
+
+}  // namespace
+
+Json report_json(const BuildReport& report) {
+  Json out = Json::object();
+  out.set("source", report.source);
+  out.set("target", report.target);
+  if (!report.layout.empty()) out.set("layout", report.layout);
+  out.set("parameters", report.parameters);
+  out.set("bytes", report.bytes);
+  out.set("bits_per_weight", figure(report.bits_per_weight()));
+  Json formats = Json::object();
+  for (const auto& [name, sum] : by_format(report)) {
+    Json entry = Json::object();
+    entry.set("tensors", static_cast<uint64_t>(sum.tensors));
+    entry.set("bytes", sum.bytes);
+    entry.set("error_rms", figure(sum.mean()));
+    entry.set("error_worst", figure(sum.worst));
+    formats.set(name, std::move(entry));
+  }
+  out.set("formats", std::move(formats));
+  if (report.proof) out.set("proof", proof_json(*report.proof));
+  Json notes = Json::array();
+  for (const std::string& note : report.notes) notes.push_back(note);
+  out.set("notes", std::move(notes));
+  Json tensors = Json::array();
+  for (const TensorReport& tensor : report.tensors) {
+    Json entry = Json::object();
+    entry.set("name", tensor.name);
+    entry.set("format", tensor.format);
+    Json shape = Json::array();
+    shape.push_back(tensor.rows);
+    shape.push_back(tensor.columns);
+    entry.set("shape", std::move(shape));
+    entry.set("bytes", tensor.bytes);
+    entry.set("error", figure(tensor.error));
+    tensors.push_back(std::move(entry));
+  }
+  out.set("tensors", std::move(tensors));
+  return out;
+}
+
+std::string report_text(const BuildReport& report) {
+  std::string out =
+      fmt::format("{} as {}: {:.2f} MB, {:.3f} bits per weight\n", report.source, report.target,
+                  static_cast<double>(report.bytes) / 1e6, report.bits_per_weight());
+  for (const auto& [name, sum] : by_format(report)) {
+    out += fmt::format("  {:<12}{:>6} tensors {:>12.2f} MB", name, sum.tensors,
+                       static_cast<double>(sum.bytes) / 1e6);
+    if (sum.worst > 0)
+      out += fmt::format("   error {:.3f} % rms, {:.3f} % in {}", 100 * sum.mean(), 100 * sum.worst,
+                         sum.worst_name);
+    out += "\n";
+  }
+  for (const std::string& note : report.notes) out += fmt::format("  note: {}\n", note);
+  return out;
+}
+
+std::string model_card(const BuildReport& report) {
+  std::string out = fmt::format(
+      "# {} as {}\n\nMade by `sluice` from {}. {:.2f} MB, {:.3f} bits per weight ({} "
+      "parameters).\n\n"
+      "| format | tensors | MB | error, rms | error, worst tensor |\n|---|---|---|---|---|\n",
+      report.source, report.target, report.source, static_cast<double>(report.bytes) / 1e6,
+      report.bits_per_weight(), report.parameters);
+  for (const auto& [name, sum] : by_format(report)) {
+    out += fmt::format("| {} | {} | {:.2f} | {:.3f} % | {:.3f} % |\n", name, sum.tensors,
+                       static_cast<double>(sum.bytes) / 1e6, 100 * sum.mean(), 100 * sum.worst);
+  }
+  out +=
+      "\nError: root of the squared difference to the source's weights over the source's squared "
+      "norm. Every tensor is listed in the JSON report beside this file.\n";
+  if (report.proof) out += proof_text(*report.proof);
+  if (!report.notes.empty()) {
+    out += "\n## Notes\n\n";
+    for (const std::string& note : report.notes) out += fmt::format("* {}\n", note);
+  }
+  return out;
+}
+
+Status write_report(const BuildReport& report, const std::filesystem::path& json,
+                    const std::filesystem::path& card) {
+  SLUICE_TRY(write_text(json, report_json(report).dump(1) + "\n"));
+  return write_text(card, model_card(report));
+}
+
+}  // namespace sluice::quantize

@@ -1,0 +1,62 @@
+// What a build reports of itself: every tensor with its format, size and error, and the proof where
+// a text was given. quantization_report.json and README.md are written from this.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace sluice::quantize {
+
+struct TensorReport {
+  std::string name;  // in the build
+  std::string format;
+  int64_t rows = 0, columns = 0;
+  uint64_t bytes = 0;      // codes, scales and tensor scales
+  double error = 0;        // |Q(W) - W| / |W| against the source's values
+  bool quantized = false;  // fewer bits than BF16
+};
+
+// The result against its source on one text (docs/quantization.md).
+struct Proof {
+  std::string text;  // the file's name
+  uint64_t tokens = 0;
+  double ppl_before = 0, ppl_after = 0;
+  double kld_mean = 0, kld_p99 = 0, kld_p99_9 = 0, same_top = 0;
+  std::vector<double> acceptance_before, acceptance_after;  // by draft position; empty: no head
+};
+
+struct BuildReport {
+  std::string source, target;  // names; the recipe
+  std::string layout;
+  uint64_t parameters = 0, bytes = 0;  // of the tensors
+  std::vector<TensorReport> tensors;
+  std::vector<std::string> notes;  // what was not carried over, and why
+  double seconds = 0;
+  std::optional<Proof> proof;
+  double bits_per_weight() const {
+    return parameters > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(parameters) : 0;
+  }
+};
+
+// Said while a build is written: tensors done and in all, and the one at hand. Returns false to
+// stop.
+using Progress = std::function<bool(size_t done, size_t total, const std::string& name)>;
+
+Json report_json(const BuildReport& report);
+// The model card. Numbers only; nothing that changes from run to run.
+std::string model_card(const BuildReport& report);
+// A table for people: formats with their counts, sizes and errors.
+std::string report_text(const BuildReport& report);
+
+// Writes both into `folder` under the given names.
+Status write_report(const BuildReport& report, const std::filesystem::path& json,
+                    const std::filesystem::path& card);
+
+}  // namespace sluice::quantize

@@ -1,0 +1,64 @@
+// Writes a build as a folder of safetensors: BF16, or quantized by a recipe, with everything that
+// lies beside the weights.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/threads.h"
+#include "checkpoint/imatrix.h"
+#include "checkpoint/safetensors_writer.h"
+#include "tools/convert/source.h"
+#include "tools/quantize/activation_ranges.h"
+#include "tools/quantize/gguf_build.h"
+#include "tools/quantize/nvfp4_search.h"
+#include "tools/quantize/quantization_config.h"
+#include "tools/quantize/report.h"
+#include "tools/quantize/scheme.h"
+
+namespace sluice::quantize {
+
+struct SafetensorsRequest {
+  const Recipe* recipe = nullptr;
+  Layout layout = Layout::kOfficial;
+  DraftHead draft = DraftHead::kBf16;
+  bool keep_vision = true;
+  ScaleSearch search = ScaleSearch::kSweep;  // anything but kNone also searches FP8 row scales
+  const checkpoint::ImportanceMatrix* importance = nullptr;  // GGUF names and order
+  const ActivationRanges* ranges = nullptr;
+};
+
+// What one tensor of the build holds.
+enum class PlaneKind : uint8_t { kPlain, kVision, kCodes, kScales, kTensorScale, kInputScale };
+
+struct PlannedTensor {
+  checkpoint::TensorSpec spec;
+  PlaneKind kind = PlaneKind::kPlain;
+  const convert::SourceWeight* weight = nullptr;     // null for the tower
+  const checkpoint::StoredTensor* stored = nullptr;  // of the tower
+  Format format = Format::kBF16;
+  std::string module;  // canonical
+};
+
+struct SafetensorsPlan {
+  std::vector<PlannedTensor> tensors;
+  QuantizationFiles quantization;
+  bool draft = false, vision = false;
+  uint64_t bytes = 0;
+  std::vector<std::string> notes;
+};
+
+// Reads small vectors (their storage type depends on their values), no matrix. Errors: a recipe
+// that needs activation ranges and has none.
+Result<SafetensorsPlan> plan_safetensors(const convert::Source& source,
+                                         const SafetensorsRequest& request);
+
+// Writes weights, index, configs and side files into `folder`, which exists and is empty.
+Status write_safetensors(const convert::Source& source, const SafetensorsRequest& request,
+                         const SafetensorsPlan& plan, const std::filesystem::path& folder,
+                         ThreadPool& pool, const Progress& progress, BuildReport& report);
+
+}  // namespace sluice::quantize

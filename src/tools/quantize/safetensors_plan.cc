@@ -1,0 +1,174 @@
+// Which tensors a safetensors build has, under which names, and what its configs say of them.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "model/tensor_names.h"
+#include "tools/convert/names.h"
+#include "tools/convert/published_files.h"
+#include "tools/convert/row_stream.h"
+#include "tools/quantize/safetensors_build.h"
+
+namespace sluice::quantize {
+
+using checkpoint::TensorSpec;
+using convert::Convention;
+using convert::RowReader;
+using convert::Source;
+using convert::SourceWeight;
+
+namespace {
+
+bool is_convolution(const SourceWeight& weight) {
+  return weight.canonical.ends_with("conv1d.weight");
+}
+
+std::vector<int64_t> published_shape(const SourceWeight& weight) {
+  const EncodedMatrix& matrix = weight.bound->matrix;
+  if (is_convolution(weight)) return {matrix.rows, 1, matrix.columns};
+  if (weight.bound->vector && matrix.rows == 1) return {matrix.columns};
+  return {matrix.rows, matrix.columns};
+}
+
+int64_t tiles(int64_t extent) { return (extent + 127) / 128; }
+
+class Planner {
+ public:
+  Planner(const Source& source, const SafetensorsRequest& request)
+      : source_(source), request_(request) {
+    plan_.draft = source.binding.mtp_present && request.draft != DraftHead::kNone;
+    plan_.vision = !source.vision.empty() && request.keep_vision;
+    text_only_ = convert::text_only_names(source, request.keep_vision);
+    facts_.layout = request.layout;
+    facts_.draft = plan_.draft;
+    facts_.draft_quantized = plan_.draft && request.draft == DraftHead::kSame;
+  }
+
+  Result<SafetensorsPlan> plan() {
+    for (const SourceWeight& weight : source_.weights) {
+      if (weight.draft() && !plan_.draft) continue;
+      SLUICE_TRY(add(weight));
+    }
+    if (plan_.vision) add_vision();
+    plan_.quantization = quantization_files(facts_);
+    for (const PlannedTensor& tensor : plan_.tensors) {
+      uint64_t elements = 1;
+      for (const int64_t extent : tensor.spec.shape) elements *= static_cast<uint64_t>(extent);
+      plan_.bytes += dtype_bytes(tensor.spec.dtype, elements).value_or(0);
+    }
+    add_notes();
+    return std::move(plan_);
+  }
+
+ private:
+  Status add(const SourceWeight& weight) {
+    const std::string published = convert::published_name(weight.canonical, text_only_);
+    const std::string module = model::split_name(weight.canonical).module;
+    Format format = Format::kBF16;
+    if (!weight.bound->vector)
+      format = module_format(*request_.recipe, module, facts_.draft_quantized);
+    const int64_t block = block_columns(format);
+    if (block > 0 && weight.bound->matrix.columns % block != 0) {
+      plan_.notes.push_back(fmt::format("{} stays BF16: its {} columns are not blocks of {}",
+                                        published, weight.bound->matrix.columns, block));
+      format = Format::kBF16;
+    }
+    if (!weight.bound->vector || is_convolution(weight)) {
+      const bool linear = !is_convolution(weight) && module != "embed_tokens";
+      facts_.modules.push_back({model::split_name(published).module, format, linear});
+    }
+    if (format == Format::kBF16) {
+      put({published, plain_type(weight), published_shape(weight)}, PlaneKind::kPlain, weight,
+          format, module);
+      return {};
+    }
+    return add_quantized(weight, model::split_name(published).module, format, module);
+  }
+
+  DType plain_type(const SourceWeight& weight) const {
+    if (!weight.bound->vector) return DType::kBF16;
+    const RowReader reader(source_, weight, Convention::kPublished);
+    return convert::vector_type(source_, weight, convert::read_whole(reader));
+  }
+
+  Status add_quantized(const SourceWeight& weight, const std::string& name, Format format,
+                       const std::string& module) {
+    const int64_t n = weight.bound->matrix.rows, k = weight.bound->matrix.columns;
+    const bool modelopt = request_.layout == Layout::kModelOpt;
+    const auto plane = [&](const char* leaf, DType dtype, std::vector<int64_t> shape,
+                           PlaneKind kind) {
+      put({fmt::format("{}.{}", name, leaf), dtype, std::move(shape)}, kind, weight, format,
+          module);
+    };
+    if (format == Format::kFp8Block) {
+      plane("weight", DType::kF8E4M3, {n, k}, PlaneKind::kCodes);
+      plane(request_.layout == Layout::kOfficial ? "weight_scale_inv" : "weight_scale",
+            DType::kBF16, {tiles(n), tiles(k)}, PlaneKind::kScales);
+      return {};
+    }
+    if (format == Format::kFp8Channel) {
+      plane("weight", DType::kF8E4M3, {n, k}, PlaneKind::kCodes);
+      plane("weight_scale", modelopt ? DType::kF32 : DType::kBF16,
+            modelopt ? std::vector<int64_t>{n} : std::vector<int64_t>{n, 1}, PlaneKind::kScales);
+      return {};
+    }
+    plane(modelopt ? "weight" : "weight_packed", DType::kU8, {n, k / 2}, PlaneKind::kCodes);
+    plane("weight_scale", DType::kF8E4M3, {n, k / block_columns(format)}, PlaneKind::kScales);
+    const std::vector<int64_t> one = modelopt ? std::vector<int64_t>{} : std::vector<int64_t>{1};
+    plane(modelopt ? "weight_scale_2" : "weight_global_scale", DType::kF32, one,
+          PlaneKind::kTensorScale);
+    if (!needs_activation_range(format)) return {};
+    if (request_.ranges == nullptr || !request_.ranges->find(module)) {
+      return usage_error(
+          "--ranges",
+          fmt::format("{} needs the range of the inputs of {}", request_.recipe->name, module),
+          "Make the file with sluice calibrate --ranges");
+    }
+    plane(modelopt ? "input_scale" : "input_global_scale", DType::kF32, one,
+          PlaneKind::kInputScale);
+    return {};
+  }
+
+  void add_vision() {
+    for (const checkpoint::StoredTensor* stored : source_.vision) {
+      const std::string canonical = model::canonical_name(stored->name);
+      const std::string published = convert::published_name(canonical, text_only_);
+      PlannedTensor tensor;
+      tensor.spec = {published, stored->dtype, stored->shape};
+      tensor.kind = PlaneKind::kVision;
+      tensor.stored = stored;
+      plan_.tensors.push_back(std::move(tensor));
+      if (stored->shape.size() == 2 && published.ends_with(".weight") &&
+          published.find("pos_embed") == std::string::npos)
+        facts_.vision_modules.push_back(model::split_name(published).module);
+    }
+  }
+
+  void add_notes() {
+    if (!source_.vision.empty() && !plan_.vision)
+      plan_.notes.push_back("the vision tower is left out");
+    if (source_.binding.mtp_present && !plan_.draft)
+      plan_.notes.push_back("the draft head is left out");
+    if (!source_.binding.key_scales.empty())
+      plan_.notes.push_back("the source's scales for an FP8 key-value cache are not carried over");
+  }
+
+  void put(TensorSpec spec, PlaneKind kind, const SourceWeight& weight, Format format,
+           const std::string& module) {
+    plan_.tensors.push_back({std::move(spec), kind, &weight, nullptr, format, module});
+  }
+
+  const Source& source_;
+  const SafetensorsRequest& request_;
+  bool text_only_ = false;
+  SafetensorsPlan plan_;
+  QuantizationFacts facts_;
+};
+
+}  // namespace
+
+Result<SafetensorsPlan> plan_safetensors(const Source& source, const SafetensorsRequest& request) {
+  return Planner(source, request).plan();
+}
+
+}  // namespace sluice::quantize

@@ -1,0 +1,230 @@
+"""Routes for operators and for other programs: control, state, rendering, metrics, the service manager."""
+
+import json
+import os
+import re
+import signal
+import socket
+import tempfile
+import threading
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+from serving import Server, main
+
+CHAT = {"messages": [{"role": "user", "content": "hi"}]}
+SLOW = {"messages": [{"role": "user", "content": "slow"}]}
+
+
+def ask(server, path, body=None, **headers):
+    request = urllib.request.Request(server.url + path, None if body is None else json.dumps(body).encode(),
+                                     {name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def metrics(server):
+    with urllib.request.urlopen(server.url + "/metrics") as answer:
+        text = answer.read().decode()
+    values = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            values[name] = float(value)
+    return text, values
+
+
+class State(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--sequences", "3", "--context", "8192")
+
+    @classmethod
+    def tearDownClass(cls):
+        assert cls.server.stop() == 0
+
+    def test_rendering_and_counting_agree(self):
+        _, rendered = ask(self.server, "/apply-template", CHAT)
+        self.assertEqual(ask(self.server, "/v1/chat/completions/render", CHAT)[1], rendered)
+        count = len(rendered["tokens"])
+        self.assertEqual(ask(self.server, "/v1/chat/completions/input_tokens", CHAT)[1],
+                         {"object": "response.input_tokens", "input_tokens": count})
+        items = {"input": "hi"}
+        self.assertEqual(ask(self.server, "/v1/responses/render", items)[1]["prompt"], rendered["prompt"])
+        self.assertEqual(ask(self.server, "/v1/responses/input_tokens", items)[1]["input_tokens"], count)
+        self.assertEqual(ask(self.server, "/v1/messages/render", CHAT)[1]["prompt"], rendered["prompt"])
+        self.assertEqual(ask(self.server, "/v1/messages/count_tokens", CHAT)[1], {"input_tokens": count})
+        _, raw = ask(self.server, "/v1/completions/render", {"prompt": ["ab", [1, 2]]})
+        self.assertEqual([entry["tokens"] for entry in raw][1], [1, 2])
+        _, answer = ask(self.server, "/v1/chat/completions", CHAT)
+        self.assertEqual(answer["usage"]["prompt_tokens"], count)
+
+    def test_errors_keep_their_routes_shape(self):
+        status, error = ask(self.server, "/v1/messages/render", {"messages": 1})
+        self.assertEqual((status, error["type"]), (400, "error"))
+        for path in ("/v1/responses/input_tokens", "/v1/chat/completions/render"):
+            status, error = ask(self.server, path, {"model": "other", **CHAT, "input": "x"})
+            self.assertEqual((status, error["error"]["code"]), (404, "model_not_found"))
+        status, error = ask(self.server, "/v1/responses/input_tokens", {"input": "x", "previous_response_id": "none"})
+        self.assertEqual(status, 404)
+        long = {"messages": [{"role": "user", "content": "x" * 10_000}]}
+        self.assertGreater(ask(self.server, "/v1/chat/completions/input_tokens", long)[1]["input_tokens"], 10_000)
+        self.assertEqual(ask(self.server, "/v1/chat/completions/render", long)[0], 400)
+        for path in ("/v1/embeddings", "/v1/score", "/api/chat", "/generate", "/v1/messages/batches"):
+            status, error = ask(self.server, path, {})
+            self.assertEqual(status, 404)
+            self.assertIn(path, error["error"]["message"])
+
+    def test_stored_responses_have_a_short_name_too(self):
+        _, made = ask(self.server, "/responses", {"input": "hi"})
+        self.assertEqual(ask(self.server, "/responses/" + made["id"])[1]["id"], made["id"])
+        status, error = ask(self.server, f"/v1/responses/{made['id']}/cancel", {})
+        self.assertEqual(status, 400)
+        self.assertIn("background", error["error"]["message"])
+        self.assertEqual(ask(self.server, "/v1/responses/none/cancel", {})[0], 404)
+
+    def test_props_slots_and_information(self):
+        _, props = ask(self.server, "/props")
+        self.assertEqual((props["total_slots"], props["default_generation_settings"]["n_ctx"]), (3, 8192))
+        self.assertIn("{%", props["chat_template"])
+        _, slots = ask(self.server, "/slots")
+        self.assertEqual([slot["is_processing"] for slot in slots], [False] * 3)
+        self.assertEqual(ask(self.server, "/server_info")[1]["max_model_len"], 8192)
+        self.assertIn("chat_template", ask(self.server, "/tokenizer_info")[1])
+        # Nothing that tells of the machine's files.
+        for path in ("/props", "/server_info", "/engine"):
+            self.assertNotIn(os.path.dirname(__file__), json.dumps(ask(self.server, path)[1]))
+
+    def test_pages_and_slots_of_a_running_answer(self):
+        request = urllib.request.Request(self.server.url + "/v1/chat/completions",
+                                         json.dumps({**SLOW, "stream": True}).encode())
+        with urllib.request.urlopen(request) as stream:
+            stream.readline()
+            for _ in range(100):
+                _, engine = ask(self.server, "/engine")
+                if engine["requests"] and engine["requests"][0]["output_tokens"] > 0:
+                    break
+                time.sleep(0.05)
+            self.assertEqual(engine["running"], 1)
+            held = engine["requests"][0]
+            self.assertEqual(held["state"], "answer")
+            self.assertGreaterEqual(engine["pages"]["used"] * 64, held["prompt_tokens"] + held["output_tokens"])
+            self.assertEqual(sum(slot["is_processing"] for slot in ask(self.server, "/slots")[1]), 1)
+            self.assertGreater(metrics(self.server)[1]['vllm:kv_cache_usage_perc{engine="0",model_name="tiny"}'], 0)
+
+    def test_metrics_add_up(self):
+        before = metrics(self.server)[1]
+        for _ in range(3):
+            ask(self.server, "/v1/chat/completions", CHAT)
+        text, after = metrics(self.server)
+        labels = '{engine="0",model_name="tiny"}'
+
+        def grown(name):
+            return after[name] - before.get(name, 0)
+
+        answers = grown("vllm:generation_tokens_total" + labels)
+        self.assertEqual(grown("vllm:inter_token_latency_seconds_count" + labels), answers - 3)
+        self.assertGreaterEqual(grown("vllm:iteration_tokens_total_sum" + labels), answers)
+        self.assertGreaterEqual(after["vllm:iteration_tokens_total_count" + labels],
+                                after["vllm:request_generation_tokens_count" + labels])
+        self.assertEqual(grown('http_request_duration_seconds_count{handler="/v1/chat/completions",method="POST"}'), 3)
+        self.assertGreater(grown('http_request_size_bytes_sum{handler="/v1/chat/completions"}'), 100)
+        source = 'vllm:prompt_tokens_by_source_total{engine="0",model_name="tiny",source="%s"}'
+        self.assertEqual(sum(grown(source % s) for s in ("local_compute", "local_cache_hit")),
+                         grown("vllm:prompt_tokens_total" + labels))
+        for name in ("process_cpu_seconds_total", "process_open_fds", "process_max_fds", "process_start_time_seconds"):
+            self.assertGreater(after[name], 0, name)
+        self.assertLess(abs(after["process_start_time_seconds"] - time.time()), 600)
+        # A family's type is told once.
+        kinds = re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE)
+        self.assertEqual(len(kinds), len(set(kinds)))
+
+    def test_a_method_of_the_clients_invention_is_no_label(self):
+        for method in ("BREW", "AAAA", "BBBB"):
+            with self.assertRaises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(urllib.request.Request(self.server.url + "/", method=method))
+            caught.exception.close()
+        self.assertNotIn("BREW", metrics(self.server)[0])
+
+
+class Control(unittest.TestCase):
+    def test_pause_and_resume(self):
+        with Server() as server:
+            self.assertEqual(ask(server, "/pause", {}), (200, {"status": "paused"}))
+            self.assertEqual(ask(server, "/is_paused"), (200, {"is_paused": True}))
+            answers = []
+            thread = threading.Thread(target=lambda: answers.append(ask(server, "/v1/chat/completions", CHAT)))
+            thread.start()
+            for _ in range(100):
+                if ask(server, "/engine")[1]["waiting"] == 1:
+                    break
+                time.sleep(0.02)
+            time.sleep(0.2)
+            self.assertEqual(answers, [])
+            self.assertEqual(ask(server, "/resume", {}), (200, {"status": "resumed"}))
+            thread.join(timeout=20)
+            self.assertEqual(answers[0][0], 200)
+
+    def test_abort(self):
+        with Server() as server:
+            answers = {}
+
+            def run(name):
+                answers[name] = ask(server, "/v1/chat/completions", SLOW, x_request_id=name)
+
+            threads = [threading.Thread(target=run, args=(name,)) for name in ("one", "two", "three")]
+            for thread in threads:
+                thread.start()
+            for _ in range(200):
+                if ask(server, "/engine")[1]["running"] == 3:
+                    break
+                time.sleep(0.02)
+            self.assertEqual(ask(server, "/abort_requests", {"request_ids": ["chatcmpl-two", "none"]}), (200, {"aborted": 1}))
+            threads[1].join(timeout=10)
+            self.assertEqual(answers["two"][0], 503)
+            self.assertNotIn("one", answers)
+            self.assertEqual(ask(server, "/abort_requests", {})[0], 400)
+            self.assertEqual(ask(server, "/abort_requests", {"abort_all": True}), (200, {"aborted": 2}))
+            for thread in threads:
+                thread.join(timeout=10)
+            self.assertEqual(ask(server, "/v1/chat/completions", CHAT)[0], 200)
+
+    def test_foreign_pages_and_strangers_are_refused(self):
+        with Server() as server:
+            self.assertEqual(ask(server, "/pause", {}, Origin="https://evil.example")[0], 403)
+            self.assertEqual(ask(server, "/is_paused")[1], {"is_paused": False})
+            self.assertEqual(ask(server, "/pause", {}, Origin=server.url)[0], 200)
+        with Server("--api-key", "k") as server:
+            self.assertEqual(ask(server, "/pause", {})[0], 401)
+            self.assertEqual(ask(server, "/pause", {}, x_api_key="k")[0], 200)
+
+
+class Start(unittest.TestCase):
+    def test_a_warning_when_others_can_reach_it(self):
+        for flags, warned in ((("--host", "0.0.0.0"), True), (("--host", "0.0.0.0", "--api-key", "k"), False), ((), False)):
+            with Server(*flags, keep_errors=True) as server:
+                self.assertEqual(server.stop(), 0)
+                self.assertEqual("no API key" in server.errors(), warned, (flags, server.errors()))
+
+    def test_the_service_manager_is_told(self):
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(folder + "/notify")
+            manager.settimeout(10)
+            os.environ["NOTIFY_SOCKET"] = folder + "/notify"
+            try:
+                with Server() as server:
+                    self.assertEqual(manager.recv(100), b"READY=1")
+                    server.process.send_signal(signal.SIGTERM)
+                    self.assertEqual(manager.recv(100), b"STOPPING=1")
+            finally:
+                del os.environ["NOTIFY_SOCKET"]
+
+
+if __name__ == "__main__":
+    main()
