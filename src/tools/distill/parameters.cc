@@ -111,8 +111,7 @@ class Builder {
   // Half of the key heads start as a memory of what followed what: the key is made of the token
   // before, the query of the present token, by the same projection. A token that occurred earlier
   // in the sample then finds what came after it from the first step on. Left to chance, queries and
-  // keys have nothing in common, and a small model spends its first hundreds of steps on finding
-  // it.
+  // keys have nothing in common.
   void start_as_memory(torch::Tensor& projection, torch::Tensor& taps) const {
     const torch::NoGradGuard no_gradients;
     const int64_t present = config_.conv_kernel - 1;

@@ -73,7 +73,7 @@ struct Window {
     }
     text += step.text, norm += gradient_norm, seconds += step_seconds;
     ++steps, tokens += step.tokens, hits += step.text_hits, rows += step.text_rows;
-    for (size_t i = 0; i < draft.size(); ++i) {
+    for (size_t i = 0; i < step.draft.size(); ++i) {
       draft[i] += step.draft[i];
       draft_hits[i] += step.draft_hits[i], draft_rows[i] += step.draft_rows[i];
     }

@@ -182,6 +182,22 @@ TEST_F(Trainer, ExportedModelComputesTheSame) {
   EXPECT_LE(peak_error(values(network.logits(m)), draft_logits), 1e-4);
 }
 
+// Steps with and without drafts in one entry of the log: its means are of the steps that had them.
+TEST_F(Trainer, DraftsInSomeSteps) {
+  TrainConfig run = config("some");
+  run.draft_every = 4, run.log_every = 3;
+  std::vector<distill::LogEntry> entries;
+  RunOptions options;
+  options.progress = [&](const distill::LogEntry& entry, double) { entries.push_back(entry); };
+  train(run, options);
+  ASSERT_EQ(entries.size(), 2u);
+  for (const distill::LogEntry& entry : entries) {
+    ASSERT_EQ(entry.draft_loss.size(), 2u);
+    EXPECT_GT(entry.draft_loss[0], 4.0);  // of one step of three, not a third of it
+    EXPECT_LT(entry.draft_loss[0], 7.0);
+  }
+}
+
 // Half of the key heads of a new model read with the projection that they write with, one token
 // later, and keep what they wrote; the others are left to chance.
 TEST_F(Trainer, ANewModelBeginsWithAMemory) {
