@@ -13,8 +13,8 @@ namespace sluice {
 namespace {
 
 Error system_error(const std::filesystem::path& path, const char* action, int error) {
-  const ErrorCode code =
-      error == ENOSPC || error == EIO ? ErrorCode::kFailed : ErrorCode::kBadInput;
+  const bool of_the_disk = error == ENOSPC || error == EIO || error == EDQUOT || error == EFBIG;
+  const ErrorCode code = of_the_disk ? ErrorCode::kFailed : ErrorCode::kBadInput;
   return {code, path.string(), fmt::format("cannot {}: {}", action, std::strerror(error)), {}};
 }
 

@@ -85,6 +85,7 @@ Result<quantize::Proof> prove(const Console& console, const std::filesystem::pat
         divergence.add(theirs, ours, token);
       }
     }
+    before.runner->next(base);  // false: the window is over, now its drafts are counted
     console.progress(fmt::format("proof: window {} of {}", i + 1, plan.windows.size()));
   }
   console.clear_progress();

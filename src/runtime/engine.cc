@@ -87,6 +87,9 @@ class Engine::Loop {
   std::unordered_set<RequestId> cancelled;
   RequestId last_id = 0;
 
+  std::mutex use_mutex;  // guards the one below
+  CacheUse use;
+
  private:
   void admit();
   std::unique_ptr<Sequence> next_waiting();
@@ -116,6 +119,7 @@ Status Engine::Loop::take_memory() {
     SLUICE_ASSIGN(drafter, MtpDrafter::create(model, shape.max_rows()));
   }
   SLUICE_ASSIGN(prefixes, PrefixCache::create(model, shape, extra, *cache, *recurrent, drafts));
+  use = prefixes->use();
   return {};
 }
 
@@ -233,6 +237,7 @@ void Engine::Loop::start(Sequence& sequence) {
   free_slots.pop_back();
   const ops::View hidden = prefixes->begin(sequence);
   if (!hidden.empty()) drafter->fill_row(sequence, hidden, *cache, *workspace);
+  sequence.listener->on_start(sequence.begin);
   depths.start(sequence);
   sequence.draft_counts.depth = drafter ? shape.draft_depth : 0;
   sequence.draft_counts.proposed.assign(static_cast<size_t>(sequence.draft_counts.depth), 0);
@@ -415,8 +420,12 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     prefixes->note_hidden(sequence, hidden, segment.first_row + count - 1);
     // Pages that are kept need the head's rows too.
     if (sequence.finished && !prefixes->on()) continue;
+    // A row needs the token behind it, which a grammar without a first token has not given.
+    const bool ends = sequence.processed == static_cast<int64_t>(sequence.tokens.size());
+    const int64_t followed = count - (ends ? 1 : 0);
+    if (followed == 0) continue;
     kept.push_back(
-        {&sequence, segment.first_row, count, sequence.processed - count, segment.answer});
+        {&sequence, segment.first_row, followed, sequence.processed - count, segment.answer});
   }
   depths.choose(kept);
   drafter->propose(kept, hidden, *cache, *workspace);
@@ -443,6 +452,8 @@ void Engine::Loop::retire() {
     sequence->listener->on_finish(sequence->report);
     return true;
   });
+  const std::lock_guard lock(use_mutex);
+  use = prefixes->use();
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const model::TextModel& model,
@@ -491,6 +502,11 @@ bool Engine::step() {
 void Engine::run_until_idle() {
   while (step()) {
   }
+}
+
+CacheUse Engine::cache_use() const {
+  const std::lock_guard lock(loop_->use_mutex);
+  return loop_->use;
 }
 
 bool Engine::intact() const {

@@ -83,6 +83,8 @@ struct RequestReport {
 class Listener {
  public:
   virtual ~Listener() = default;
+  // It has got its place; so many tokens of the prompt need not be read.
+  virtual void on_start(int64_t /*cached*/) {}
   virtual void on_prompt(int64_t /*done*/, int64_t /*total*/) {}
   // With prompt_logprobs: the prompt's tokens from the second on, in order, before any on_token().
   virtual void on_prompt_token(const SampledToken& /*token*/) {}
@@ -94,6 +96,12 @@ class Listener {
 };
 
 using RequestId = uint64_t;
+
+// What the prefix cache holds, now.
+struct CacheUse {
+  int64_t states = 0, most_states = 0;  // saved recurrent states
+  int64_t pages = 0, most_pages = 0;    // pages with known tokens; those of running sequences, too
+};
 
 class Engine {
  public:
@@ -119,6 +127,8 @@ class Engine {
   // One step over all running requests. False when there was nothing to do.
   bool step();
   void run_until_idle();
+
+  CacheUse cache_use() const;  // as of the last step; thread-safe
 
   // Pages, slots, checkpoints and references add up. For tests and idle moments.
   bool intact() const;

@@ -99,7 +99,7 @@ asio::awaitable<void> Generator::Run::run() {
     replay_.memory = &generator_.turns_;
     replay_.scope = user_scope(exchange_.request().headers);
   }
-  auto prompts = co_await generator_.prepare(job_.request, replay_);
+  auto prompts = co_await generator_.prepare(job_.request, &replay_);
   if (gone_) {
     record_.finish = "abort";
     record_.disconnect = "prompt";
@@ -242,9 +242,13 @@ void Generator::Run::note_finish(size_t choice, const Finish& finish) {
 
 // Only a whole turn can come back as one: an answer that was cut is rendered anew.
 void Generator::Run::remember(OpenTurn& turn) {
-  if (replay_.memory == nullptr || turn.tokens.empty() ||
-      turn.shown.finish.cause != Finish::Cause::kEndOfTurn || !turn.shown.finish.report.stop_id)
-    return;
+  const Finish& finish = turn.shown.finish;
+  const bool whole =
+      finish.cause == Finish::Cause::kEndOfTurn || finish.cause == Finish::Cause::kToolCall;
+  if (replay_.memory == nullptr || turn.tokens.empty() || !whole) return;
+  // A grammar, or the limit of one call, ends a turn before the model writes its end.
+  const auto end = generator_.model_.tokenizer->find_added("<|im_end|>");
+  if (end && !finish.report.stop_id) turn.tokens.push_back(*end);
   replay_.memory->remember(replay_.scope, turn.shown.message(), std::move(turn.tokens));
 }
 
@@ -342,21 +346,15 @@ Generator::Generator(const ModelText& model, const ServerOptions& options, Engin
       turns_(kTurnMemoryBytes) {}
 
 asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
-    const GenerationRequest& request, Replay replay) {
+    const GenerationRequest& request, const Replay* replay) {
   // Rendering and encoding a long conversation takes a while; connections must not wait for it.
   std::optional<Answerable<std::vector<PreparedPrompt>>> prompts;
   auto work = [&]() -> asio::awaitable<void> {
-    prompts.emplace(prepare_prompts(request, model_, replay));
+    prompts.emplace(prepare_prompts(request, model_, replay != nullptr ? *replay : Replay()));
     co_return;
   };
   co_await asio::co_spawn(workers_, work, asio::use_awaitable);
   co_return std::move(*prompts);
-}
-
-// Not a coroutine itself.
-asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
-    const GenerationRequest& request) {
-  return prepare(request, Replay{});
 }
 
 asio::awaitable<Answerable<Generator::Compiled>> Generator::compile(

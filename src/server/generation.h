@@ -38,12 +38,10 @@ class Generator {
 
   boost::asio::awaitable<void> run(http::Exchange& exchange, Job job, RequestRecord& record);
 
-  // Prompts only, on a worker: count_tokens, tokenize, apply-template. Two functions and no default
-  // argument: GCC 12 destroys one twice within a co_await.
+  // Prompts only, on a worker: count_tokens, tokenize, apply-template. `replay` is borrowed, not
+  // taken: GCC 12 destroys temporary arguments of an awaited call twice.
   boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
-      const GenerationRequest& request, Replay replay);
-  boost::asio::awaitable<Answerable<std::vector<PreparedPrompt>>> prepare(
-      const GenerationRequest& request);
+      const GenerationRequest& request, const Replay* replay = nullptr);
 
   // Ends what runs with an error in the protocol's words: all, or those that go by this id.
   size_t abort_all(const ApiError& why);

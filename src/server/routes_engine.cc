@@ -137,6 +137,13 @@ Json Api::engine_json() const {
   pages.set("total", use.total);
   pages.set("tokens", kPageTokens);
   body.set("pages", std::move(pages));
+  if (const auto known = host_.cache_use()) {
+    Json cache = Json::object();
+    cache.set("states", known->states);
+    cache.set("most_states", known->most_states);
+    cache.set("pages", known->pages);
+    body.set("prefix_cache", std::move(cache));
+  }
   Json memory = Json::object();
   memory.set("resident", process_info().resident_bytes);
   memory.set("plan", plan_json(options_.plan));

@@ -45,7 +45,7 @@ async def one_answer(address, model, rng, totals, cancel):
     prompt = " ".join(rng.choices(WORDS, k=int(rng.lognormvariate(3.5, 1.0)) % 800 + 3))
     body = {"model": model, "stream": True, "stream_options": {"include_usage": True}, "seed": rng.randrange(1 << 31),
             "max_tokens": rng.choice((8, 32, 64, 128, 256)), "messages": [{"role": "user", "content": prompt}]}
-    leave_after = rng.randrange(0, 60) if rng.random() < cancel else None
+    leave_after = rng.randrange(0, 24) if rng.random() < cancel else None
     begin = time.monotonic()
     reader, writer = await request(address, "POST", "/v1/chat/completions", json.dumps(body).encode())
     try:

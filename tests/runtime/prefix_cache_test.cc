@@ -29,7 +29,7 @@ class PrefixCacheOn : public testing::TestWithParam<std::string> {
     auto& entry = loaded[GetParam()];
     if (!entry) {
       entry = std::make_unique<GoldenModel>(test::tests_folder() / "model" / "data" / "tiny",
-                                            backend::BackendOptions{GetParam(), 2, std::nullopt});
+                                            backend::BackendOptions{GetParam(), 1, std::nullopt});
     }
     return *entry;
   }
@@ -103,7 +103,7 @@ TEST_P(PrefixCacheOn, RandomConversationsGiveTheBytesOfAColdStart) {
       const auto cold = engine(0, depth);
       std::vector<Ids> texts = {{}};
       int64_t saved = 0;
-      for (int round = 0; round < (ample ? 20 : 8); ++round) {
+      for (int round = 0; round < (ample ? 14 : 5); ++round) {
         // With next to no room only the latest can be known.
         Ids prompt = ample ? texts[below(texts.size())] : texts.back();
         prompt.resize(std::min<size_t>(prompt.size(), ample ? below(600) : 500));
@@ -133,7 +133,7 @@ TEST_P(PrefixCacheOn, ATurnReadsTheNewTokensAndAtMost63Before) {
     const auto cached = engine(kAmple, depth);
     Ids conversation = random_ids(150);
     int64_t before = 0;
-    for (int turn = 0; turn < 12; ++turn) {
+    for (int turn = 0; turn < 9; ++turn) {
       Request what = request(conversation, 5 + turn);
       what.borders = {static_cast<int64_t>(conversation.size()) - 4};
       const Answer answer = run_one(*cached, what);
@@ -155,7 +155,7 @@ TEST_P(PrefixCacheOn, AnAnswerThatComesBackIsNotReadAgain) {
     Ids conversation = random_ids(90);
     int64_t before = 0, prompt_before = 0;
     std::vector<Ids> answers;
-    for (int turn = 0; turn < 12; ++turn) {
+    for (int turn = 0; turn < 9; ++turn) {
       const Answer answer = run_one(*cached, request(conversation, 3 + 7 * turn % 40, true));
       // All but the last token of the answer, which was sampled and never fed.
       EXPECT_EQ(answer.report.cached_tokens, turn == 0 ? 0 : before - 1) << "turn " << turn;
@@ -282,8 +282,8 @@ TEST_P(PrefixCacheOn, RandomSchedulesAddUpAndChangeNoBit) {
       RequestId id = 0;
     };
     std::vector<std::unique_ptr<Job>> jobs;
-    for (int step = 0; step < 120; ++step) {
-      if (jobs.size() < 20 && below(4) == 0) {
+    for (int step = 0; step < 80; ++step) {
+      if (jobs.size() < 12 && below(3) == 0) {
         auto job = std::make_unique<Job>();
         Ids prompt = texts[below(texts.size())];
         prompt.resize(1 + below(prompt.size()));

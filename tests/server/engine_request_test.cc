@@ -46,7 +46,7 @@ TEST(SamplingDefaults, ByMode) {
   EXPECT_EQ(thinking.temperature, 1.0);
   EXPECT_EQ(thinking.top_p, 0.95);
   EXPECT_EQ(thinking.top_k, 20);
-  EXPECT_EQ(thinking.presence_penalty, 1.5);  // the fixture's template is an older one
+  EXPECT_EQ(thinking.presence_penalty, 0.0);  // the fixture's template is a newer one
   const auto plain = sampling(conversation(), SamplingDefaults::kByMode, false);
   EXPECT_EQ(plain.temperature, 0.7);
   EXPECT_EQ(plain.top_p, 0.8);
@@ -54,7 +54,7 @@ TEST(SamplingDefaults, ByMode) {
   agent.conversation->keeps_thoughts = true;
   EXPECT_EQ(sampling(agent, SamplingDefaults::kByMode, true).temperature, 0.6);
   EXPECT_EQ(sampling(agent, SamplingDefaults::kByMode, true).presence_penalty, 0.0);
-  EXPECT_EQ(recommended_sampling({.thinking = true, .newer = true}).presence_penalty, 0.0);
+  EXPECT_EQ(recommended_sampling({.thinking = true}).presence_penalty, 1.5);
 }
 
 TEST(SamplingDefaults, WhatTheRequestNamesStays) {

@@ -50,6 +50,10 @@ class PrefixCache {
   std::optional<RequestId> reader_of_same(const Sequence& waiting,
                                           std::span<const std::unique_ptr<Sequence>> running) const;
 
+  CacheUse use() const {
+    return {tree_.checkpoints(), size_.checkpoints, tree_.pages_held(), pool_.capacity()};
+  }
+
   // Pages, checkpoints and references add up with what the running sequences hold.
   bool intact(std::span<const std::unique_ptr<Sequence>> running) const;
 

@@ -29,7 +29,7 @@ namespace sluice::runtime {
 using tokenizer::TokenId;
 using Tokens = std::span<const TokenId>;
 
-// What losing something costs and frees, for the choice of what to lose.
+// What a page and a saved state take, for the choice of what to lose.
 struct CacheBytes {
   size_t page = 1, state = 1;
 };

@@ -14,6 +14,11 @@ class EngineHost::Tracker final : public JobListener {
   Tracker(EngineHost& host, uint64_t key, int64_t prompt, std::shared_ptr<JobListener> listener)
       : host_(host), key_(key), prompt_(prompt), listener_(std::move(listener)) {}
 
+  void on_start(int64_t cached) override {
+    begin();
+    read_ = cached;
+    listener_->on_start(cached);
+  }
   void on_prompt(int64_t done, int64_t total) override {
     begin();
     const int64_t read = std::max<int64_t>(done - read_.exchange(done), 0);

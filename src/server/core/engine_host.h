@@ -58,6 +58,7 @@ class EngineHost {
 
   bool alive() const { return alive_; }  // false after the engine broke a promise
   const EngineCounters& counters() const { return counters_; }
+  std::optional<runtime::CacheUse> cache_use() const { return engine_->cache_use(); }
   std::vector<RequestState> requests() const;  // in the order they came; any thread
 
   // Between two steps: nothing moves until resume(). Requests are taken and wait.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ class StepEngine {
   virtual void cancel(runtime::RequestId id) = 0;  // thread-safe
   // One step over all running requests; false when there is nothing to do. Called by one thread.
   virtual bool step() = 0;
+  // Nothing: there is no cache. Thread-safe.
+  virtual std::optional<runtime::CacheUse> cache_use() const { return std::nullopt; }
 };
 
 // The engine of a loaded model, which is handed in.

@@ -80,7 +80,7 @@ export class EngineView {
     }
     this.#showMemory(now.memory);
     byId("totals").textContent =
-      `${count(now.generated_tokens)} tokens answered, ${count(now.prompt_tokens)} read, in ${count(now.steps)} steps; up ${duration(now.uptime_s)}. ${now.version}`;
+      `${count(now.generated_tokens)} tokens answered, ${count(now.prompt_tokens)} taken in, in ${count(now.steps)} steps; up ${duration(now.uptime_s)}. ${now.version}`;
     this.#before = now;
   }
 

@@ -14,6 +14,7 @@ namespace {
 using model::Part;
 using model::Transform;
 
+// The name of the weight itself, whatever its codes are stored as.
 std::string canonical_of(const model::BoundWeight& weight, bool gguf, int64_t layers) {
   std::string name =
       gguf ? model::canonical_gguf_name(weight.name, layers) : model::canonical_name(weight.name);
@@ -25,10 +26,12 @@ std::string canonical_of(const model::BoundWeight& weight, bool gguf, int64_t la
 
 bool is_decay(std::string_view canonical) { return canonical.ends_with("linear_attn.A_log"); }
 
-// The norms whose published weight is an offset from one: all but that of the linear attention.
+// The norms whose published weight is an offset from one: every vector called weight but that of
+// the linear attention and the convolution.
 bool is_centred_norm(const SourceWeight& weight) {
-  return weight.bound->vector && weight.canonical.ends_with("norm.weight") &&
-         !weight.canonical.ends_with("linear_attn.norm.weight");
+  return weight.bound->vector && weight.canonical.ends_with(".weight") &&
+         !weight.canonical.ends_with("linear_attn.norm.weight") &&
+         !weight.canonical.ends_with("conv1d.weight");
 }
 
 }  // namespace

@@ -131,6 +131,7 @@ std::vector<Key> keys_of(TrainConfig& config, int64_t& seed) {
           real("clip", config.clip, 0, 1e9),
           weights("draft_weights", config.draft_weights),
           integer("draft_from_step", config.draft_from_step, 0, 100'000'000),
+          integer("draft_every", config.draft_every, 1, 1'000'000),
           integer("seed", seed, 0, INT64_MAX),
           real("init_deviation", config.init_deviation, 0, 10),
           precision("precision", config.precision),

@@ -26,7 +26,8 @@ struct TrainConfig {
   double learning_rate = 1e-3, final_learning_rate = 1e-4;
   double weight_decay = 0.1, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, clip = 1.0;
   std::vector<double> draft_weights;  // one per step of the draft head; empty: not trained
-  int64_t draft_from_step = 0;        // steps before it neither compute nor train the draft head
+  // The draft head is computed and trained in every draft_every-th step from draft_from_step on.
+  int64_t draft_from_step = 0, draft_every = 1;
   uint64_t seed = 0;
   double init_deviation = 0.02;
   Precision precision = Precision::kBf16, export_format = Precision::kBf16;

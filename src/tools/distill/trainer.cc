@@ -215,9 +215,10 @@ class Run {
 
   ShardResult run_shards() {
     const auto shards = next_shards(dataset_, *order_, config_.shards, config_.shard_tokens());
-    const auto draft_steps = position_.step < config_.draft_from_step
-                                 ? int64_t{0}
-                                 : static_cast<int64_t>(config_.draft_weights.size());
+    const int64_t drafting = position_.step - config_.draft_from_step;
+    const auto draft_steps = drafting >= 0 && drafting % config_.draft_every == 0
+                                 ? static_cast<int64_t>(config_.draft_weights.size())
+                                 : int64_t{0};
     std::vector<const Sample*> all;
     for (const auto& shard : shards) all.insert(all.end(), shard.begin(), shard.end());
     const LossTotals totals = loss_totals(all, draft_steps);

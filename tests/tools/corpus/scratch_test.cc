@@ -49,7 +49,7 @@ int64_t value_of(const std::string& expression) {
   return total;
 }
 
-// Whatever the numbers: each line is a true equation, and the last result is the sum's.
+// Whatever the numbers: each line is right, and the last result is that of the whole.
 TEST(Scratch, EveryLineIsTrueAndTheEndIsRight) {
   size_t checked = 0;
   for (const char operation : {'+', '-', '*'}) {

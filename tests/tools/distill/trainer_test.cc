@@ -182,6 +182,30 @@ TEST_F(Trainer, ExportedModelComputesTheSame) {
   EXPECT_LE(peak_error(values(network.logits(m)), draft_logits), 1e-4);
 }
 
+// Half of the key heads of a new model read with the projection that they write with, one token
+// later, and keep what they wrote; the others are left to chance.
+TEST_F(Trainer, ANewModelBeginsWithAMemory) {
+  model::TextConfig shape;
+  shape.layers = 1, shape.hidden = 32, shape.intermediate = 32, shape.vocabulary = 61;
+  shape.gdn_key_heads = 2, shape.gdn_value_heads = 6, shape.gdn_key_dim = 8;
+  shape.gdn_value_dim = 8, shape.conv_kernel = 4;
+  shape.layer_types = {model::LayerType::kLinearAttention};
+  const distill::ParameterSet parameters = distill::make_parameters(shape, {.seed = 3});
+  const distill::GdnIndex& index = parameters.layers[0].gdn;
+  const auto value = [&](size_t place) { return parameters.all[place].value.detach(); };
+  const auto query = [&](int64_t head) { return value(index.in).narrow(0, head * 8, 8); };
+  const auto key = [&](int64_t head) { return value(index.in).narrow(0, 16 + head * 8, 8); };
+  EXPECT_TRUE(torch::equal(query(0), key(0)));
+  EXPECT_FALSE(torch::equal(query(1), key(1)));
+  const torch::Tensor taps = value(index.conv);
+  EXPECT_TRUE((taps.narrow(0, 0, 8).select(1, 3) == 1).all().item<bool>());
+  EXPECT_TRUE((taps.narrow(0, 16, 8).select(1, 2) == 1).all().item<bool>());
+  EXPECT_LT(taps.narrow(0, 8, 8).abs().max().item<double>(), 0.51);
+  // A step of 0.001 at most: 16 * 0.001 a token for the fastest head.
+  const torch::Tensor decay = value(index.a_log).exp() * torch::softplus(value(index.dt_bias));
+  EXPECT_LT(decay.narrow(0, 0, 3).max().item<double>(), 0.017);
+}
+
 TEST_F(Trainer, FineTuningStartsFromTheGivenWeights) {
   train(config("base"), {});
   TrainConfig run = config("tuned");
@@ -223,9 +247,11 @@ TEST_F(Trainer, UnknownKeysNameTheNearest) {
   EXPECT_NE(refuse(R"("steps":"ten")").find("steps"), std::string::npos);
   EXPECT_NE(refuse(R"("steps":10)").find("tokenizer"), std::string::npos);
   EXPECT_NE(refuse(R"("steps":1,"steps":2)").find("steps"), std::string::npos);
-  EXPECT_NE(refuse(R"("tokenizer":"t","output":"o","data":["d"],"steps":5,"draft_from_step":5)")
-                .find("draft_from_step"),
-            std::string::npos);
+  EXPECT_NE(
+      refuse(
+          R"("model":{},"tokenizer":"t","output":"o","data":["d"],"steps":5,"draft_from_step":5)")
+          .find("draft_from_step"),
+      std::string::npos);
   const auto model = distill::published_config(*parse_json(R"({"hiden_size":3})"), 10);
   ASSERT_FALSE(model.ok());
   EXPECT_NE(model.error().message().find("\"hidden_size\""), std::string::npos);

@@ -14,7 +14,7 @@
 //   3*6=18+2=20:2082
 //
 // Every token is a copy from a fixed distance or an entry of a small table: what four layers can
-// learn. Each line is a true equation, so that people can follow.
+// learn, and people can follow: a line is a true equation, that of a product is read left to right.
 // Writing only the sum of a column ("=12") is shorter, but then addition and subtraction would
 // differ and the digit to copy would move; collecting the digits at the end asks for a reversal.
 #pragma once

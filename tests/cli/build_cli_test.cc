@@ -1,0 +1,279 @@
+// convert, quantize, strip and graft from outside: results that load and compute the same, refusals
+// with their exit codes, and what a kill leaves behind.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "cli/program.h"
+#include "support/paths.h"
+#include "support/sha256.h"
+
+namespace sluice {
+namespace {
+
+namespace fs = std::filesystem;
+using test::ProgramResult;
+using test::run_program;
+
+std::string read_bytes(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Hash by name of all files below.
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> out;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string bytes = read_bytes(entry.path());
+    out[entry.path().filename()] = test::sha256_hex(std::as_bytes(std::span(bytes)));
+  }
+  return out;
+}
+
+void expect_done(const std::vector<std::string>& arguments) {
+  const ProgramResult result = run_program(arguments);
+  EXPECT_EQ(result.exit_code, 0) << arguments[0] << ": " << result.err;
+}
+
+std::vector<float> logits_of(const std::string& model, const fs::path& folder) {
+  const fs::path out = folder / "logits.safetensors";
+  fs::remove(out);
+  expect_done({"logits", model, "--backend", "ref", "--ids", "5,99,1000,7,345,12,88,2001",
+               "--positions", "all", "--out", out});
+  const auto opened = checkpoint::Checkpoint::open(out, checkpoint::Purpose::kAnyFile);
+  if (!opened.ok()) return {};
+  const checkpoint::StoredTensor* stored = opened->find("logits");
+  std::vector<float> values(stored->bytes.size() / sizeof(float));
+  std::memcpy(values.data(), stored->bytes.data(), stored->bytes.size());
+  return values;
+}
+
+Json inspect(const fs::path& model) {
+  const ProgramResult result = run_program({"inspect", model, "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  return result.json();
+}
+
+class Builds : public testing::Test {
+ protected:
+  std::string out(const char* name) const { return (folder_.path() / name).string(); }
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(Builds, ConvertedBuildsComputeWhatTheSourceComputes) {
+  const std::vector<float> before = logits_of("sprout", folder_.path());
+  ASSERT_FALSE(before.empty());
+  expect_done({"convert", "sprout", out("a.gguf"), "--to", "gguf"});
+  expect_done({"convert", out("a.gguf"), out("back"), "--to", "safetensors"});
+  EXPECT_EQ(logits_of(out("back"), folder_.path()), before);
+  // The value heads of a GGUF stand in another order, so sums do as well.
+  const std::vector<float> gguf = logits_of(out("a.gguf"), folder_.path());
+  ASSERT_EQ(gguf.size(), before.size());
+  float largest = 0;
+  for (size_t i = 0; i < gguf.size(); ++i)
+    largest = std::max(largest, std::fabs(gguf[i] - before[i]));
+  EXPECT_LE(largest, 2e-4f);  // ../shared/goldens/gguf/README.md, for an engine in float32
+  EXPECT_TRUE(inspect(out("a.gguf")).find("mtp")->find("usable")->boolean());
+}
+
+TEST_F(Builds, EveryTargetOfTheDemoModelRunsAndReports) {
+  for (const std::string target : {"q8_0", "q4_k_m", "q4_0"}) {
+    const std::string file = out((target + ".gguf").c_str());
+    const ProgramResult result =
+        run_program({"quantize", "sprout", file, "--to", target, "--json"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    const Json report = result.json();
+    EXPECT_EQ(report.find("target")->string(), target);
+    EXPECT_EQ(report.find("formats")->find("bf16") != nullptr, true);  // the draft head
+    EXPECT_TRUE(inspect(file).find("mtp")->find("usable")->boolean());
+    EXPECT_TRUE(fs::exists(out((target + ".quantization_report.json").c_str())));
+    EXPECT_TRUE(fs::exists(out((target + ".README.md").c_str())));
+  }
+  for (const std::vector<std::string>& target : {std::vector<std::string>{"fp8-block"},
+                                                 {"fp8-channel"},
+                                                 {"nvfp4"},
+                                                 {"nvfp4", "--layout", "modelopt"},
+                                                 {"mixed"}}) {
+    std::vector<std::string> arguments = {"quantize", "sprout", out("folder"), "--to"};
+    arguments.insert(arguments.end(), target.begin(), target.end());
+    arguments.push_back("--overwrite");
+    expect_done(arguments);
+    EXPECT_EQ(inspect(out("folder")).find("problems")->items().size(), 0u) << target[0];
+    EXPECT_TRUE(fs::exists(fs::path(out("folder")) / "quantization_report.json"));
+    EXPECT_FALSE(fs::exists(out("folder.partial")) || fs::exists(out("folder.replaced")));
+  }
+}
+
+TEST_F(Builds, ProofNamesWhatWasLost) {
+  std::string text;
+  for (int i = 0; i < 24; ++i)
+    text += "What is " + std::to_string(7 * i) + " + " + std::to_string(i) + "? It is " +
+            std::to_string(8 * i) + ".\n";
+  std::ofstream(out("text.txt")) << text;
+  const ProgramResult result = run_program({"quantize", "sprout", out("q.gguf"), "--to", "q4_0",
+                                            "--report-text", out("text.txt"), "--report-context",
+                                            "128", "--accept", "draft-acceptance", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json report = result.json();
+  const Json* proof = report.find("proof");
+  ASSERT_NE(proof, nullptr);
+  EXPECT_GT(*proof->find("kld")->find("mean")->as_double(), 0);
+  EXPECT_GT(*proof->find("ppl")->find("before")->as_double(), 1);
+  const Json* drafts = proof->find("acceptance");
+  ASSERT_NE(drafts, nullptr);
+  EXPECT_GE(drafts->find("before")->items().size(), 1u);
+  EXPECT_GE(drafts->find("after")->items().size(), 1u);
+  EXPECT_NE(read_bytes(out("q.README.md")).find("KL divergence"), std::string::npos);
+}
+
+TEST_F(Builds, StripAndGraftPutTheHeadBack) {
+  expect_done({"convert", "sprout", out("a.gguf"), "--to", "gguf"});
+  expect_done({"strip", out("a.gguf"), out("plain.gguf"), "--mtp"});
+  EXPECT_FALSE(inspect(out("plain.gguf")).find("mtp")->find("present")->boolean());
+  expect_done({"graft", out("plain.gguf"), "sprout", out("whole.gguf")});
+  const auto before = checkpoint::Checkpoint::open(out("a.gguf"));
+  const auto after = checkpoint::Checkpoint::open(out("whole.gguf"));
+  ASSERT_TRUE(before.ok() && after.ok());
+  EXPECT_EQ(before->tensors().size(), after->tensors().size());
+  for (const auto& tensor : before->tensors()) {
+    const auto* other = after->find(tensor.name);
+    ASSERT_NE(other, nullptr) << tensor.name;
+    EXPECT_TRUE(std::equal(tensor.bytes.begin(), tensor.bytes.end(), other->bytes.begin(),
+                           other->bytes.end()))
+        << tensor.name;
+  }
+  // A quantized build keeps its bytes, and its config goes on describing them.
+  expect_done({"quantize", "sprout", out("nv"), "--to", "nvfp4", "--keep-mtp", "none"});
+  expect_done({"graft", out("nv"), out("a.gguf"), out("nv-head")});
+  EXPECT_TRUE(inspect(out("nv-head")).find("mtp")->find("usable")->boolean());
+  EXPECT_EQ(inspect(out("nv-head")).find("problems")->items().size(), 0u);
+}
+
+TEST_F(Builds, StrippedTowerLeavesATextOnlyModel) {
+  SLUICE_REQUIRE_SHARED(golden, "goldens/formats/ct-nvfp4");
+  expect_done({"strip", golden, out("text"), "--vision"});
+  const Json report = inspect(out("text"));
+  EXPECT_FALSE(report.find("vision")->find("present")->boolean());
+  for (const Json& problem : report.find("problems")->items())  // the golden has no tokenizer
+    EXPECT_NE(problem.find("message")->string().find("tokenizer"), std::string::npos);
+  const std::string config = read_bytes(fs::path(out("text")) / "config.json");
+  EXPECT_NE(config.find("Qwen3_5ForCausalLM"), std::string::npos);
+  EXPECT_EQ(config.find("vision_config"), std::string::npos);
+  EXPECT_EQ(config.find("model.language_model."), std::string::npos);
+  // A tower that is kept comes through a quantization byte by byte.
+  SLUICE_REQUIRE_SHARED(other, "goldens/formats/ct-fp8-dynamic");
+  expect_done({"quantize", other, out("kept"), "--to", "fp8-block"});
+  EXPECT_TRUE(inspect(out("kept")).find("vision")->find("present")->boolean());
+  const auto a = checkpoint::Checkpoint::open(other), b = checkpoint::Checkpoint::open(out("kept"));
+  ASSERT_TRUE(a.ok() && b.ok());
+  size_t compared = 0;
+  for (const auto& tensor : a->tensors()) {
+    if (!tensor.name.starts_with("model.visual.")) continue;
+    const auto* copy = b->find(tensor.name);
+    ASSERT_NE(copy, nullptr) << tensor.name;
+    EXPECT_TRUE(std::equal(tensor.bytes.begin(), tensor.bytes.end(), copy->bytes.begin(),
+                           copy->bytes.end()));
+    ++compared;
+  }
+  EXPECT_GT(compared, 0u);
+}
+
+TEST_F(Builds, RefusalsHaveTheirExitCodes) {
+  expect_done({"convert", "sprout", out("a.gguf"), "--to", "gguf"});
+  fs::create_directories(folder_.path() / "photos" / "holiday");
+  std::ofstream(folder_.path() / "photos" / "config.json") << "{}";
+  struct Refusal {
+    std::vector<std::string> arguments;
+    int exit_code;
+  };
+  for (const auto& [arguments, exit_code] : std::vector<Refusal>{
+           {{"convert", "sprout", out("a.gguf"), "--to", "gguf"}, 2},  // exists
+           {{"convert", out("a.gguf"), out("a.gguf"), "--to", "gguf", "--overwrite"}, 2},
+           {{"convert", "sprout", out("photos"), "--to", "safetensors", "--overwrite"}, 2},
+           {{"convert", "sprout", out("no/such/folder"), "--to", "safetensors"}, 2},
+           {{"convert", "sprout", out("b.gguf"), "--to", "safetensors"}, 2},
+           {{"convert", "sprout", out("b"), "--to", "safetensors", "--type", "f16"}, 2},
+           {{"convert", "sprout", out("b"), "--to", "tar"}, 2},
+           {{"quantize", "sprout", out("b"), "--to", "q4_magic"}, 2},
+           {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--layout", "official"}, 2},
+           {{"quantize", "sprout", out("b"), "--to", "nvfp4-a4"}, 2},  // needs ranges
+           {{"quantize", "sprout", out("b.gguf"), "--to", "q4_0", "--imatrix", out("a.gguf")}, 3},
+           {{"quantize", "sprout", out("b.gguf"), "--to", "q4_0", "--imatrix", out("none")}, 3},
+           {{"quantize", out("photos"), out("b"), "--to", "nvfp4"}, 3},
+           {{"strip", out("a.gguf"), out("b.gguf")}, 2},
+           {{"strip", out("a.gguf"), out("b.gguf"), "--vision"}, 2},  // has none
+           {{"graft", out("a.gguf"), (test::tests_folder() / "model" / "data" / "tiny").string(),
+             out("b.gguf")},
+            3}}) {
+    const ProgramResult result = run_program(arguments);
+    std::string line;
+    for (const std::string& argument : arguments) line += argument + " ";
+    EXPECT_EQ(result.exit_code, exit_code) << line << result.err;
+    EXPECT_NE(result.err.find("sluice: error: "), std::string::npos) << line;
+    EXPECT_FALSE(fs::exists(out("b")) || fs::exists(out("b.gguf"))) << line;
+    EXPECT_FALSE(fs::exists(out("b.partial")) || fs::exists(out("b.gguf.partial"))) << line;
+  }
+}
+
+TEST_F(Builds, AFolderThatCannotBeWrittenIsExitOne) {
+  if (::geteuid() == 0) GTEST_SKIP() << "the superuser may write everywhere";
+  fs::create_directory(folder_.path() / "locked");
+  fs::permissions(folder_.path() / "locked", fs::perms::owner_read | fs::perms::owner_exec);
+  const ProgramResult result =
+      run_program({"convert", "sprout", out("locked/a.gguf"), "--to", "gguf"});
+  EXPECT_EQ(result.exit_code, 1) << result.err;
+}
+
+// The size limit of a process stands in for a disk that fills up while writing.
+TEST_F(Builds, ADiskThatFillsUpLeavesNothing) {
+  const std::string command = "trap '' XFSZ; ulimit -f 2000; exec " SLUICE_PROGRAM
+                              " convert sprout " +
+                              out("a.gguf") + " --to gguf 2> " + out("err");
+  const int status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1) << read_bytes(out("err"));
+  EXPECT_FALSE(fs::exists(out("a.gguf")) || fs::exists(out("a.gguf.partial")));
+}
+
+// Killed anywhere, the result is absent or whole; run again, it is the one that was never killed.
+TEST_F(Builds, AKillLeavesTheOldOrTheNewAndTheNextRunTheSameBytes) {
+  expect_done({"quantize", "sprout", out("whole"), "--to", "nvfp4"});
+  const auto expected = contents(out("whole"));
+  std::mt19937 random(11);
+  for (int i = 0; i < 10; ++i) {
+    fs::remove_all(out("killed"));
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl(SLUICE_PROGRAM, SLUICE_PROGRAM, "quantize", "sprout", out("killed").c_str(), "--to",
+              "nvfp4", "--quiet", "--json", nullptr);
+      ::_exit(127);
+    }
+    ::usleep(std::uniform_int_distribution<useconds_t>(1000, 200'000)(random));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (fs::exists(out("killed"))) {
+      EXPECT_EQ(contents(out("killed")), expected);
+    }
+    expect_done({"quantize", "sprout", out("killed"), "--to", "nvfp4", "--overwrite"});
+    EXPECT_EQ(contents(out("killed")), expected);
+    EXPECT_FALSE(fs::exists(out("killed.partial")));
+  }
+}
+
+}  // namespace
+}  // namespace sluice
