@@ -32,7 +32,10 @@ function(sluice_test name)
   # Checks of single things spend their time in the compiler, not in loops; suites do the opposite.
   # Under sanitizers the libraries are what is examined, and the expectations themselves take minutes to optimise.
   if(NOT "suite" IN_LIST ARG_LABELS)
-    target_compile_options(${name} PRIVATE $<IF:$<BOOL:${SLUICE_SANITIZE}>,-O0,$<$<CONFIG:Release>:-O1>>)
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+    if(SLUICE_SANITIZE)
+      target_compile_options(${name} PRIVATE -O0)
+    endif()
   endif()
   list(LENGTH ARG_SOURCES files)
   if(files GREATER 3)
