@@ -1,3 +1,4 @@
+# No precompiled headers: from one, GCC 12 reports its false alarms inside the standard library as ours.
 # sluice_library(NAME SOURCES... DEPENDS targets...): one static library per folder of src/.
 function(sluice_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
@@ -9,14 +10,6 @@ function(sluice_library name)
     add_library(sluice_${name} INTERFACE)
     target_include_directories(sluice_${name} INTERFACE ${PROJECT_SOURCE_DIR}/src)
     target_link_libraries(sluice_${name} INTERFACE ${ARG_DEPENDS})
-  endif()
-endfunction()
-
-# sluice_precompile(TARGET HEADERS...): for targets whose files all begin with the same heavy header. Not with ccache, which
-# gains more and cannot cache what a precompiled header went into.
-function(sluice_precompile target)
-  if(NOT CCACHE_PROGRAM)
-    target_precompile_headers(${target} PRIVATE ${ARGN})
   endif()
 endfunction()
 
@@ -36,10 +29,6 @@ function(sluice_test name)
     if(SLUICE_SANITIZE)
       target_compile_options(${name} PRIVATE -O0)
     endif()
-  endif()
-  list(LENGTH ARG_SOURCES files)
-  if(files GREATER 3)
-    sluice_precompile(${name} <gtest/gtest.h>)
   endif()
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} sluice_test_support GTest::gmock GTest::gtest_main)
   if(NOT "suite" IN_LIST ARG_LABELS AND TARGET unit_tests)
