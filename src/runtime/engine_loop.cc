@@ -1,0 +1,226 @@
+// The step, and how sequences come and go.
+#include "runtime/engine_loop.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace sluice::runtime {
+namespace {
+
+// Markers that presence and frequency penalties leave alone (serving-sampling.md 6.2), by their
+// text.
+std::vector<TokenId> find_markers(const tokenizer::Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return {};
+  std::vector<TokenId> markers;
+  for (const char* text :
+       {"<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>", "<think>", "</think>"}) {
+    if (const auto id = tokenizer->find_added(text)) markers.push_back(*id);
+  }
+  std::sort(markers.begin(), markers.end());
+  return markers;
+}
+
+}  // namespace
+
+Engine::Loop::Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s,
+                   MillisecondClock clock)
+    : model(m),
+      tokenizer(t),
+      shape(s),
+      markers(find_markers(t)),
+      allowed(mask_words(static_cast<size_t>(m.config().vocabulary))),
+      depths(m.mtp() != nullptr ? s.draft_depth : 0, s.adaptive_depth, std::move(clock)) {
+  for (int64_t slot = s.sequences - 1; slot >= 0; --slot)
+    free_slots.push_back(static_cast<int32_t>(slot));
+}
+
+Status Engine::Loop::take_memory() {
+  ops::Backend& backend = model.backend();
+  const bool drafts = shape.draft_depth > 0 && model.mtp() != nullptr;
+  const CacheShape extra = CacheShape::of(shape.prefix_cache, model.config(),
+                                          model.kv_spec(1, shape.kv).bytes_per_page(), drafts);
+  const int64_t pages = shape.pages_per_sequence() * shape.sequences + extra.pages;
+  SLUICE_ASSIGN(cache, backend.create_kv_cache(model.kv_spec(pages, shape.kv)));
+  SLUICE_ASSIGN(recurrent, backend.create_recurrent_state(
+                               model.recurrent_spec(shape.sequences, shape.draft_depth + 1)));
+  SLUICE_ASSIGN(workspace, model::Workspace::create(model.config(), backend, shape.max_rows(),
+                                                    shape.max_logit_rows()));
+  if (drafts) {
+    SLUICE_ASSIGN(drafter, MtpDrafter::create(model, shape.max_rows()));
+  }
+  SLUICE_ASSIGN(prefixes, PrefixCache::create(model, shape, extra, *cache, *recurrent, drafts));
+  use = prefixes->use();
+  return {};
+}
+
+Status Engine::Loop::check(const Request& request) const {
+  SLUICE_TRY(check_sampling(request.sampling));
+  if (request.prompt.empty()) return usage_error("prompt", "is empty", "Give at least one token");
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  if (length >= shape.context) {
+    return usage_error("prompt",
+                       fmt::format("{} tokens leave no room for an answer in a context of {}",
+                                   length, shape.context),
+                       "Shorten it or raise --context");
+  }
+  for (const TokenId token : request.prompt) {
+    if (token < 0 || token >= model.config().vocabulary) {
+      return usage_error("prompt", fmt::format("token {} is outside the vocabulary of {}", token,
+                                               model.config().vocabulary));
+    }
+  }
+  if (!std::is_sorted(request.borders.begin(), request.borders.end()) ||
+      (!request.borders.empty() &&
+       (request.borders.front() < 0 || request.borders.back() > length))) {
+    return usage_error("borders", fmt::format("do not ascend from 0 to {}", length));
+  }
+  if (tokenizer == nullptr && !request.stop_strings.empty()) {
+    return usage_error("stop", "the model has no tokenizer, so its answers have no text",
+                       "Stop by ids");
+  }
+  if (request.max_tokens == 0 || request.max_tokens < -1) {
+    return usage_error("max_tokens",
+                       fmt::format("{} is not a positive number", request.max_tokens));
+  }
+  return {};
+}
+
+// The whole loop: admit, one flat batch, sample and verify, propose, remember, retire.
+bool Engine::Loop::step() {
+  admit();
+  if (running.empty()) return false;
+  std::vector<Sequence*> sequences;
+  for (const auto& sequence : running) sequences.push_back(sequence.get());
+  const StepPlan plan = schedule(sequences, shape.prompt_rows);
+  depths.begin_step();
+  const ops::View hidden = model.forward(plan.batch, *cache, *recurrent, *workspace);
+  sample_step(plan, hidden);
+  depths.on_verified(plan);
+  if (drafter) propose(plan, hidden);
+  remember(plan);
+  retire();
+  return true;
+}
+
+void Engine::Loop::admit() {
+  std::vector<std::unique_ptr<Sequence>>
+      never_started;  // reported without the lock: a listener may submit
+  {
+    const std::lock_guard lock(inbox_mutex);
+    for (auto& waiting : inbox) {
+      if (cancelled.erase(waiting->id) > 0) never_started.push_back(std::move(waiting));
+    }
+    std::erase(inbox, nullptr);
+    for (const auto& sequence : running) {
+      if (cancelled.erase(sequence->id) > 0) finish(*sequence, FinishReason::kCancelled);
+    }
+    cancelled.clear();
+  }
+  for (const auto& sequence : never_started) {
+    finish(*sequence, FinishReason::kCancelled);
+    sequence->listener->on_finish(sequence->report);
+  }
+  retire();
+  while (!free_slots.empty()) {
+    auto next = next_waiting();
+    if (!next) return;
+    running.push_back(std::move(next));
+    start(*running.back());
+  }
+}
+
+// The first that waits, but for those that begin like a prompt that is being read just now: when
+// that has been read they will find it.
+std::unique_ptr<Sequence> Engine::Loop::next_waiting() {
+  constexpr size_t kLookAhead = 16;
+  const std::lock_guard lock(inbox_mutex);
+  for (size_t i = 0; i < std::min(inbox.size(), kLookAhead); ++i) {
+    Sequence& candidate = *inbox[i];
+    if (const auto reader = prefixes->reader_of_same(candidate, running)) {
+      // Once only, so that nobody waits behind a row of such readers.
+      if (candidate.waited_for == 0) candidate.waited_for = *reader;
+      if (candidate.waited_for == *reader) continue;
+    }
+    auto next = std::move(inbox[i]);
+    inbox.erase(inbox.begin() + static_cast<ptrdiff_t>(i));
+    return next;
+  }
+  return nullptr;
+}
+
+void Engine::Loop::start(Sequence& sequence) {
+  const Request& request = sequence.request;
+  sequence.started = Clock::now();
+  sequence.tokens = request.prompt;
+  sequence.prompt_length = static_cast<int64_t>(request.prompt.size());
+  sequence.token_limit = shape.context;
+  if (request.max_tokens > 0) {
+    sequence.token_limit = std::min(shape.context, sequence.prompt_length + request.max_tokens);
+  }
+  if (request.sampling.repetition_penalty != 1) sequence.counts.add_prompt(request.prompt);
+  if (request.thought) {
+    sequence.thought.emplace(*request.thought, request.prompt,
+                             sequence.token_limit - sequence.prompt_length);
+  }
+  if (request.grammar) sequence.mask = request.grammar->begin();
+  sequence.slot = free_slots.back();
+  free_slots.pop_back();
+  const ops::View hidden = prefixes->begin(sequence);
+  if (!hidden.empty()) drafter->fill_row(sequence, hidden, *cache, *workspace);
+  sequence.listener->on_start(sequence.begin);
+  depths.start(sequence);
+  sequence.draft_counts.depth = drafter ? shape.draft_depth : 0;
+  sequence.draft_counts.proposed.assign(static_cast<size_t>(sequence.draft_counts.depth), 0);
+  sequence.draft_counts.accepted = sequence.draft_counts.proposed;
+}
+
+void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
+  std::vector<KeptRows> kept;
+  for (const ScheduledSegment& segment : plan.segments) {
+    Sequence& sequence = *segment.sequence;
+    sequence.drafts.clear();
+    const int64_t count = segment.answer ? sequence.commit : segment.row_count;
+    if (count == 0) continue;  // the grammar could not go on
+    prefixes->note_hidden(sequence, hidden, segment.first_row + count - 1);
+    // Pages that are kept need the head's rows too.
+    if (sequence.finished && !prefixes->on()) continue;
+    // A row needs the token behind it, which a grammar without a first token has not given.
+    const bool ends = sequence.processed == static_cast<int64_t>(sequence.tokens.size());
+    const int64_t followed = count - (ends ? 1 : 0);
+    if (followed == 0) continue;
+    kept.push_back(
+        {&sequence, segment.first_row, followed, sequence.processed - count, segment.answer});
+  }
+  depths.choose(kept);
+  drafter->propose(kept, hidden, *cache, *workspace);
+  depths.on_drafted(kept);
+  for (const KeptRows& rows : kept) {
+    Sequence& sequence = *rows.sequence;
+    if (sequence.drafts.empty()) continue;
+    ++sequence.draft_counts.steps;
+    for (size_t i = 0; i < sequence.drafts.size(); ++i) ++sequence.draft_counts.proposed[i];
+    sequence.listener->on_drafts(static_cast<int64_t>(sequence.tokens.size()), sequence.drafts);
+  }
+}
+
+void Engine::Loop::remember(const StepPlan& plan) {
+  for (const ScheduledSegment& segment : plan.segments) prefixes->after_step(*segment.sequence);
+}
+
+// Gives back what finished sequences held, and reports them.
+void Engine::Loop::retire() {
+  std::erase_if(running, [&](const std::unique_ptr<Sequence>& sequence) {
+    if (!sequence->finished) return false;
+    prefixes->end(*sequence);
+    if (sequence->slot >= 0) free_slots.push_back(sequence->slot);
+    sequence->listener->on_finish(sequence->report);
+    return true;
+  });
+  const std::lock_guard lock(use_mutex);
+  use = prefixes->use();
+}
+
+}  // namespace sluice::runtime
