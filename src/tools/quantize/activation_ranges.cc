@@ -21,7 +21,7 @@ Result<ActivationRanges> ActivationRanges::open(const std::filesystem::path& fil
   if (!json.ok()) return bad_input(file.string(), json.error().message());
   const Json* ranges = json->find("ranges");
   if (ranges == nullptr || !ranges->is_object())
-    return bad_input(file.string(), "has no object \"ranges\"", "Make it with sluice calibrate");
+    return bad_input(file.string(), "has no object \"ranges\"", "docs/quantization.md shows its form");
   ActivationRanges out;
   for (const auto& [module, value] : ranges->members()) {
     const double amax = value.as_double().value_or(-1);
@@ -29,7 +29,7 @@ Result<ActivationRanges> ActivationRanges::open(const std::filesystem::path& fil
       return bad_input(
           file.string(),
           fmt::format("{} has the range {}, not a positive number", module, value.dump()),
-          "Make it with sluice calibrate");
+          "docs/quantization.md shows its form");
     }
     out.set(module, static_cast<float>(amax));
   }

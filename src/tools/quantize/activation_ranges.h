@@ -1,5 +1,5 @@
 // Largest magnitude that each matrix's input reached over a calibration text: what static
-// activation scales are made from. Written by `sluice calibrate` beside the importance matrix.
+// activation scales are made from.
 #pragma once
 
 #include <filesystem>

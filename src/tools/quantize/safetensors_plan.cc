@@ -122,7 +122,7 @@ class Planner {
       return usage_error(
           "--ranges",
           fmt::format("{} needs the range of the inputs of {}", request_.recipe->name, module),
-          "Make the file with sluice calibrate --ranges");
+          "Name a file of them with --ranges (docs/quantization.md shows its form)");
     }
     plane(modelopt ? "input_scale" : "input_global_scale", DType::kF32, one,
           PlaneKind::kInputScale);
