@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "server/auth.h"
 #include "server/choice_listener.h"
+#include "server/http/json_response.h"
 
 namespace sluice::server {
 namespace {
@@ -327,10 +328,7 @@ asio::awaitable<void> Generator::Run::whole() {
     co_await refuse(error);
     co_return;
   }
-  const Json body = encoder_->whole(choices);
-  http::Response response;
-  response.headers.set("content-type", "application/json");
-  response.body = body.dump();
+  http::Response response = http::json_response(encoder_->whole(choices));
   co_await exchange_.respond(std::move(response));
 }
 

@@ -1,6 +1,7 @@
 // Routes that hold the engine or end what runs (serving.md, "Minimum API surface"): for who has a
 // key, or without keys for this machine only.
 #include "server/api.h"
+#include "server/http/json_response.h"
 #include "server/openai/errors.h"
 
 namespace sluice::server {
@@ -26,10 +27,7 @@ bool foreign_page(const http::Headers& headers) {
 http::Response status_response(const char* name, Json value) {
   Json body = Json::object();
   body.set(name, std::move(value));
-  http::Response response;
-  response.headers.set("content-type", "application/json");
-  response.body = body.dump();
-  return response;
+  return http::json_response(body);
 }
 
 // Whose answers are to end: all of them, or those of these requests.

@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "server/api.h"
+#include "server/http/json_response.h"
 #include "server/process_info.h"
 
 namespace sluice::server {
@@ -14,13 +15,6 @@ namespace asio = boost::asio;
 constexpr int64_t kPageTokens = 64;
 
 int64_t pages_of(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
-
-http::Response json_response(const Json& body) {
-  http::Response response;
-  response.headers.set("content-type", "application/json");
-  response.body = body.dump();
-  return response;
-}
 
 Json plan_json(const std::optional<runtime::MemoryPlan>& plan) {
   if (!plan) return {};
@@ -216,7 +210,7 @@ Json Api::tokenizer_json() const {
 void Api::add_engine_routes() {
   const auto show = [this](const char* path, Json (Api::*made)() const) {
     get(path, [this, made](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
-      http::Response response = json_response((this->*made)());
+      http::Response response = http::json_response((this->*made)());
       response.headers.set("cache-control", "no-store");
       co_await exchange.respond(std::move(response));
     });
@@ -226,7 +220,8 @@ void Api::add_engine_routes() {
   show("/props", &Api::props_json);
   show("/tokenizer_info", &Api::tokenizer_json);
   get("/slots", [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
-    http::Response response = json_response(slots_json(host_.requests(), options_, model_.context));
+    http::Response response =
+        http::json_response(slots_json(host_.requests(), options_, model_.context));
     co_await exchange.respond(std::move(response));
   });
 }

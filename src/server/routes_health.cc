@@ -1,18 +1,11 @@
 // Health, version and metrics (serving-ops.md 7.1).
 #include "server/api.h"
+#include "server/http/json_response.h"
 
 namespace sluice::server {
 namespace {
 
 namespace asio = boost::asio;
-
-http::Response json_response(int status, const Json& body) {
-  http::Response response;
-  response.status = status;
-  response.headers.set("content-type", "application/json");
-  response.body = body.dump();
-  return response;
-}
 
 Json status_json(const char* status) {
   Json body = Json::object();
@@ -34,17 +27,17 @@ Json unavailable_json(int code, const char* message) {
 
 void Api::add_health_routes() {
   const auto live = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
-    http::Response response = host_.alive()
-                                  ? json_response(200, status_json("ok"))
-                                  : json_response(500, unavailable_json(500, "the engine stopped"));
+    http::Response response =
+        host_.alive() ? http::json_response(status_json("ok"))
+                      : http::json_response(unavailable_json(500, "the engine stopped"), 500);
     co_await exchange.respond(std::move(response));
   };
   const auto ready = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
-    http::Response response = json_response(200, status_json("ok"));
+    http::Response response = http::json_response(status_json("ok"));
     if (!host_.alive())
-      response = json_response(503, unavailable_json(503, "the engine stopped"));
+      response = http::json_response(unavailable_json(503, "the engine stopped"), 503);
     else if (draining_)
-      response = json_response(503, unavailable_json(503, "draining"));
+      response = http::json_response(unavailable_json(503, "draining"), 503);
     co_await exchange.respond(std::move(response));
   };
   for (const char* path : {"/live", "/ping"}) get(path, live, true);
@@ -55,7 +48,7 @@ void Api::add_health_routes() {
       [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
         Json body = Json::object();
         body.set("version", options_.version);
-        http::Response response = json_response(200, body);
+        http::Response response = http::json_response(body);
         co_await exchange.respond(std::move(response));
       },
       true);
@@ -71,7 +64,7 @@ void Api::add_health_routes() {
   get("/load", [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
     Json body = Json::object();
     body.set("server_load", static_cast<int64_t>(generator_.active()));
-    http::Response response = json_response(200, body);
+    http::Response response = http::json_response(body);
     co_await exchange.respond(std::move(response));
   });
 }

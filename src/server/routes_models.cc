@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "server/api.h"
+#include "server/http/json_response.h"
 
 namespace sluice::server {
 namespace {
@@ -56,20 +57,14 @@ void Api::add_model_routes() {
     body.set("last_id", model_.names.back());
     body.set("has_more", false);
     body.set("data", std::move(entries));
-    http::Response response;
-    response.headers.set("content-type", "application/json");
-    response.body = body.dump();
+    http::Response response = http::json_response(body);
     co_await exchange.respond(std::move(response));
   };
   const auto one = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
     const std::string& name = exchange.parameters.at("id");
-    http::Response response;
-    if (const auto error = unknown_model(name, false)) {
-      response = shape_of(exchange.request())(*error, exchange.request().id);
-    } else {
-      response.headers.set("content-type", "application/json");
-      response.body = model_json(name, model_, started_).dump();
-    }
+    const auto error = unknown_model(name, false);
+    http::Response response = error ? shape_of(exchange.request())(*error, exchange.request().id)
+                                    : http::json_response(model_json(name, model_, started_));
     co_await exchange.respond(std::move(response));
   };
   for (const char* prefix : {"/v1", ""}) {

@@ -2,6 +2,7 @@
 // (serving-openai.md 4.8, serving-anthropic.md 5.8).
 #include "server/anthropic/errors.h"
 #include "server/api.h"
+#include "server/http/json_response.h"
 #include "server/openai/errors.h"
 
 namespace sluice::server {
@@ -19,13 +20,6 @@ Json prompt_json(const PreparedPrompt& prompt) {
   return body;
 }
 
-http::Response json_response(const Json& body) {
-  http::Response response;
-  response.headers.set("content-type", "application/json");
-  response.body = body.dump();
-  return response;
-}
-
 }  // namespace
 
 asio::awaitable<void> Api::answer_prompt(http::Exchange& exchange, Answerable<Job> job,
@@ -41,7 +35,7 @@ asio::awaitable<void> Api::answer_prompt(http::Exchange& exchange, Answerable<Jo
       Json::Array rendered;
       for (const PreparedPrompt& prompt : *prompts) rendered.push_back(prompt_json(prompt));
       // One conversation is one prompt; the completions route may hold any number.
-      response = json_response(job->request.conversation ? rendered.front() : Json(rendered));
+      response = http::json_response(job->request.conversation ? rendered.front() : Json(rendered));
     } else if (view != PromptView::kRendered &&
                (prompts.ok() || prompts.error().kind == ApiError::Kind::kContextLength)) {
       // A prompt that does not fit is counted all the same: that is what clients ask for.
@@ -49,7 +43,7 @@ asio::awaitable<void> Api::answer_prompt(http::Exchange& exchange, Answerable<Jo
       if (view == PromptView::kResponsesCount) body.set("object", "response.input_tokens");
       body.set("input_tokens", prompts.ok() ? static_cast<int64_t>(prompts->front().ids.size())
                                             : prompts.error().prompt_tokens);
-      response = json_response(body);
+      response = http::json_response(body);
     } else {
       error = prompts.error();
     }

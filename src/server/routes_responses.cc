@@ -1,5 +1,6 @@
 // /v1/responses: an answer, and those that were stored.
 #include "server/api.h"
+#include "server/http/json_response.h"
 #include "server/openai/errors.h"
 #include "server/openai/responses_encoder.h"
 #include "server/openai/responses_request.h"
@@ -15,13 +16,6 @@ ApiError no_response(const std::string& id) {
   error.param = "previous_response_id";
   error.message = "there is no response \"" + id + "\" here";
   return error;
-}
-
-http::Response json_response(const Json& body) {
-  http::Response response;
-  response.headers.set("content-type", "application/json");
-  response.body = body.dump();
-  return response;
 }
 
 }  // namespace
@@ -68,8 +62,8 @@ void Api::add_responses_routes() {
   const auto show = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
     const std::string& id = exchange.parameters.at("id");
     const StoredResponse* stored = responses_.find(id);
-    http::Response response =
-        stored != nullptr ? json_response(stored->body) : openai::error_response(no_response(id));
+    http::Response response = stored != nullptr ? http::json_response(stored->body)
+                                                : openai::error_response(no_response(id));
     co_await exchange.respond(std::move(response));
   };
   const auto forget = [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
@@ -80,7 +74,7 @@ void Api::add_responses_routes() {
       body.set("id", id);
       body.set("object", "response.deleted");
       body.set("deleted", true);
-      response = json_response(body);
+      response = http::json_response(body);
     }
     co_await exchange.respond(std::move(response));
   };

@@ -4,6 +4,7 @@
 
 #include "base/utf8.h"
 #include "server/api.h"
+#include "server/http/json_response.h"
 #include "server/openai/chat_request.h"
 #include "server/openai/errors.h"
 
@@ -11,13 +12,6 @@ namespace sluice::server {
 namespace {
 
 namespace asio = boost::asio;
-
-http::Response json_response(const Json& body) {
-  http::Response response;
-  response.headers.set("content-type", "application/json");
-  response.body = body.dump();
-  return response;
-}
 
 Json ids_json(const std::vector<TokenId>& ids) {
   Json::Array items;
@@ -96,7 +90,7 @@ void Api::add_text_routes() {
                                     RequestRecord&) -> asio::awaitable<void> {
     auto answer = co_await tokenize(body);
     http::Response response =
-        answer.ok() ? json_response(*answer) : openai::error_response(answer.error());
+        answer.ok() ? http::json_response(*answer) : openai::error_response(answer.error());
     co_await exchange.respond(std::move(response));
   };
   const auto detokenize = [this](http::Exchange& exchange, const Json& body,
@@ -112,7 +106,7 @@ void Api::add_text_routes() {
       Json answer = Json::object();
       answer.set("prompt", text);
       answer.set("content", text);
-      response = json_response(answer);
+      response = http::json_response(answer);
     }
     co_await exchange.respond(std::move(response));
   };

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "server/http/json_response.h"
+
 namespace sluice::server::anthropic {
 namespace {
 
@@ -50,16 +52,15 @@ Json error_json(const ApiError& error, const std::string& request_id) {
 
 http::Response error_response(const ApiError& error, const std::string& request_id) {
   constexpr int kOverloaded = 529;
-  http::Response response;
-  response.status = error.kind == ApiError::Kind::kQueueFull ? kOverloaded : error.http_status();
-  response.headers.set("content-type", "application/json");
+  http::Response response = http::json_response(
+      error_json(error, request_id),
+      error.kind == ApiError::Kind::kQueueFull ? kOverloaded : error.http_status());
   response.headers.set("request-id", "req_" + request_id);
   if (error.retry_after > 0) {
     response.headers.set("retry-after", std::to_string(error.retry_after));
     response.headers.set("x-should-retry", "true");
   }
   if (response.status == 401) response.headers.set("www-authenticate", "Bearer");
-  response.body = error_json(error, request_id).dump();
   return response;
 }
 

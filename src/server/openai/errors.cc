@@ -1,5 +1,7 @@
 #include "server/openai/errors.h"
 
+#include "server/http/json_response.h"
+
 namespace sluice::server::openai {
 namespace {
 
@@ -53,15 +55,12 @@ Json error_json(const ApiError& error) {
 }
 
 http::Response error_response(const ApiError& error, const std::string&) {
-  http::Response response;
-  response.status = error.http_status();
-  response.headers.set("content-type", "application/json");
+  http::Response response = http::json_response(error_json(error), error.http_status());
   if (error.retry_after > 0) {
     response.headers.set("retry-after", std::to_string(error.retry_after));
     response.headers.set("x-should-retry", "true");
   }
   if (response.status == 401) response.headers.set("www-authenticate", "Bearer");
-  response.body = error_json(error).dump();
   return response;
 }
 
