@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "tokenizer/family_splitter.h"
+#include "tokenizer/tokenizer_json_writer.h"
 #include "tools/convert/published_files.h"
 
 namespace sluice::convert {
@@ -29,12 +30,6 @@ Json object(std::initializer_list<std::pair<const char*, Json>> members) {
   return out;
 }
 
-Json array(std::initializer_list<Json> items) {
-  Json out = Json::array();
-  for (const Json& item : items) out.push_back(item);
-  return out;
-}
-
 struct Tokens {
   Json::Object vocabulary;
   Json added = Json::array();     // for tokenizer.json
@@ -49,57 +44,19 @@ Tokens sort_tokens(const std::vector<std::string>& tokens, const std::vector<int
     if (types[id] != kControl && types[id] != kUserDefined) continue;
     const bool special = types[id] == kControl && std::find(kNotSpecial.begin(), kNotSpecial.end(),
                                                             text) == kNotSpecial.end();
-    const Json described = object({{"content", text},
-                                   {"lstrip", false},
-                                   {"normalized", false},
-                                   {"rstrip", false},
-                                   {"single_word", false},
-                                   {"special", special}});
-    out.decoder.set(fmt::format("{}", id), described);
-    Json entry = object({{"id", static_cast<int64_t>(id)}});
-    for (const auto& [key, value] : described.members()) entry.set(key, value);
-    out.added.push_back(std::move(entry));
+    out.decoder.set(fmt::format("{}", id), tokenizer::added_token_json(text, special));
+    out.added.push_back(tokenizer::added_token_json(text, special, static_cast<int64_t>(id)));
   }
   return out;
 }
 
-Json byte_level(bool trim_offsets) {
-  return object({{"type", "ByteLevel"},
-                 {"add_prefix_space", false},
-                 {"trim_offsets", trim_offsets},
-                 {"use_regex", false}});
-}
-
-Json tokenizer_json(Tokens& tokens, const std::vector<std::string>& merges,
-                    std::string_view pattern) {
+Json merge_pairs(const std::vector<std::string>& merges) {
   Json pairs = Json::array();
   for (const std::string& merge : merges) {
     const size_t space = merge.find(' ');
-    pairs.push_back(array({Json(merge.substr(0, space)), Json(merge.substr(space + 1))}));
+    pairs.push_back(Json::Array{merge.substr(0, space), merge.substr(space + 1)});
   }
-  const Json split = object({{"type", "Split"},
-                             {"pattern", object({{"Regex", Json(pattern)}})},
-                             {"behavior", "Isolated"},
-                             {"invert", false}});
-  return object({{"version", "1.0"},
-                 {"truncation", nullptr},
-                 {"padding", nullptr},
-                 {"added_tokens", std::move(tokens.added)},
-                 {"normalizer", object({{"type", "NFC"}})},
-                 {"pre_tokenizer", object({{"type", "Sequence"},
-                                           {"pretokenizers", array({split, byte_level(false)})}})},
-                 {"post_processor", byte_level(false)},
-                 {"decoder", byte_level(false)},
-                 {"model", object({{"type", "BPE"},
-                                   {"dropout", nullptr},
-                                   {"unk_token", nullptr},
-                                   {"continuing_subword_prefix", ""},
-                                   {"end_of_word_suffix", ""},
-                                   {"fuse_unk", false},
-                                   {"byte_fallback", false},
-                                   {"ignore_merges", false},
-                                   {"vocab", Json(std::move(tokens.vocabulary))},
-                                   {"merges", std::move(pairs)}})}});
+  return pairs;
 }
 
 Status write_text(const fs::path& path, const std::string& text) {
@@ -135,7 +92,12 @@ Status write_gguf_tokenizer(const Source& source, const fs::path& folder) {
       pre && *pre == "qwen2" ? tokenizer::kQwen2Pattern : tokenizer::kQwen35Pattern;
   SLUICE_TRY(write_text(folder / "tokenizer_config.json", config.dump(2) + "\n"));
   return write_text(folder / "tokenizer.json",
-                    tokenizer_json(tokens, *merges, pattern).dump(1) + "\n");
+                    tokenizer::tokenizer_json({.vocabulary = std::move(tokens.vocabulary),
+                                               .merges = merge_pairs(*merges),
+                                               .added_tokens = std::move(tokens.added),
+                                               .pattern = pattern})
+                            .dump(1) +
+                        "\n");
 }
 
 }  // namespace sluice::convert

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/family_splitter.h"
+#include "tokenizer/tokenizer_json_writer.h"
 #include "tools/distill/bpe/family_tokens.h"
 
 namespace sluice::tools::bpe {
@@ -22,22 +23,6 @@ Json object(std::initializer_list<Json::Member> members) {
   Json json = Json::object();
   for (const auto& [key, value] : members) json.set(key, value);
   return json;
-}
-
-Json byte_level() {
-  return object({{"type", "ByteLevel"},
-                 {"add_prefix_space", false},
-                 {"trim_offsets", false},
-                 {"use_regex", false}});
-}
-
-Json added_token(const FamilyToken& token) {
-  return object({{"content", token.content},
-                 {"single_word", false},
-                 {"lstrip", false},
-                 {"rstrip", false},
-                 {"normalized", false},
-                 {"special", token.special}});
 }
 
 int64_t first_added(const std::vector<Merge>& merges) {
@@ -59,41 +44,20 @@ Json tokenizer_json(const std::vector<Merge>& merges) {
   Json added = Json::array();
   int64_t id = first_added(merges);
   for (const FamilyToken& token : kFamilyTokens) {
-    Json entry = object({{"id", id++}});
-    const Json rest = added_token(token);
-    for (const auto& [key, value] : rest.members()) entry.set(key, value);
-    added.push_back(std::move(entry));
+    added.push_back(tokenizer::added_token_json(token.content, token.special, id++));
   }
-  const Json split = object({{"type", "Split"},
-                             {"pattern", object({{"Regex", tokenizer::kQwen35Pattern}})},
-                             {"behavior", "Isolated"},
-                             {"invert", false}});
-  return object({{"version", "1.0"},
-                 {"truncation", nullptr},
-                 {"padding", nullptr},
-                 {"added_tokens", std::move(added)},
-                 {"normalizer", object({{"type", "NFC"}})},
-                 {"pre_tokenizer", object({{"type", "Sequence"},
-                                           {"pretokenizers", Json::Array{split, byte_level()}}})},
-                 {"post_processor", byte_level()},
-                 {"decoder", byte_level()},
-                 {"model", object({{"type", "BPE"},
-                                   {"dropout", nullptr},
-                                   {"unk_token", nullptr},
-                                   {"continuing_subword_prefix", ""},
-                                   {"end_of_word_suffix", ""},
-                                   {"fuse_unk", false},
-                                   {"byte_fallback", false},
-                                   {"ignore_merges", false},
-                                   {"vocab", Json(std::move(vocabulary))},
-                                   {"merges", std::move(list)}})}});
+  return tokenizer::tokenizer_json({.vocabulary = std::move(vocabulary),
+                                    .merges = std::move(list),
+                                    .added_tokens = std::move(added),
+                                    .pattern = tokenizer::kQwen35Pattern});
 }
 
 Json tokenizer_config(const std::vector<Merge>& merges, int64_t context) {
   Json decoder = Json::object();
   int64_t id = first_added(merges);
-  for (const FamilyToken& token : kFamilyTokens)
-    decoder.set(std::to_string(id++), added_token(token));
+  for (const FamilyToken& token : kFamilyTokens) {
+    decoder.set(std::to_string(id++), tokenizer::added_token_json(token.content, token.special));
+  }
   return object({{"add_prefix_space", false},
                  {"added_tokens_decoder", std::move(decoder)},
                  {"bos_token", nullptr},
