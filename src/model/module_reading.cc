@@ -13,47 +13,6 @@ namespace sluice::model {
 
 using checkpoint::StoredTensor;
 
-namespace {
-
-Format ggml_format(DType dtype) {
-  switch (dtype) {
-    case DType::kQ4_0:
-      return Format::kQ4_0;
-    case DType::kQ4_1:
-      return Format::kQ4_1;
-    case DType::kQ5_0:
-      return Format::kQ5_0;
-    case DType::kQ5_1:
-      return Format::kQ5_1;
-    case DType::kQ8_0:
-      return Format::kQ8_0;
-    case DType::kQ2_K:
-      return Format::kQ2_K;
-    case DType::kQ3_K:
-      return Format::kQ3_K;
-    case DType::kQ4_K:
-      return Format::kQ4_K;
-    case DType::kQ5_K:
-      return Format::kQ5_K;
-    case DType::kQ6_K:
-      return Format::kQ6_K;
-    case DType::kIQ4_NL:
-      return Format::kIQ4_NL;
-    case DType::kIQ4_XS:
-      return Format::kIQ4_XS;
-    case DType::kGgmlMXFP4:
-      return Format::kGgmlMxfp4;
-    case DType::kGgmlNVFP4:
-      return Format::kGgmlNvfp4;
-    default:
-      return float_format(dtype);
-  }
-}
-
-bool has_ggml_blocks(DType dtype) { return dtype >= DType::kQ4_0; }
-
-}  // namespace
-
 ModuleReading read_gguf_module(const ExpectedWeight& expected, const ModuleTensors& tensors) {
   ModuleReading out;
   const auto it = tensors.find("weight");
@@ -64,7 +23,8 @@ ModuleReading read_gguf_module(const ExpectedWeight& expected, const ModuleTenso
   }
   const StoredTensor& stored = *it->second;
   out.used.push_back({&stored, ""});
-  if (!is_float(stored.dtype) && !has_ggml_blocks(stored.dtype)) {
+  const std::optional<Format> format = self_contained_format(stored.dtype);
+  if (!format) {
     out.problems.push_back(error_problem(
         &stored,
         fmt::format("GG-17: type {} is not supported for a weight", dtype_name(stored.dtype))));
@@ -77,7 +37,7 @@ ModuleReading read_gguf_module(const ExpectedWeight& expected, const ModuleTenso
     return out;
   }
   EncodedMatrix matrix;
-  matrix.format = ggml_format(stored.dtype);
+  matrix.format = *format;
   matrix.rows = expected.rows;
   matrix.columns = expected.columns;
   matrix.codes = plane_of(stored, expected.rows, expected.columns);

@@ -69,6 +69,18 @@ std::string_view renamed(const std::array<Renaming, N>& table, std::string_view 
   return {};
 }
 
+// The other way, for weights; empty for a name that the table does not have.
+template <size_t N>
+std::string original_weight(const std::array<Renaming, N>& table, std::string_view name) {
+  constexpr std::string_view kLeaf = ".weight";
+  if (!name.ends_with(kLeaf)) return {};
+  name.remove_suffix(kLeaf.size());
+  for (const auto& [from, to] : table) {
+    if (name == to) return fmt::format("{}{}", from, kLeaf);
+  }
+  return {};
+}
+
 bool begins_with_part(std::string_view name) {
   for (const std::string_view part :
        {"layers.", "mtp.", "visual.", "embed_tokens", "norm.", "lm_head"}) {
@@ -124,6 +136,34 @@ std::string canonical_gguf_name(std::string_view stored, int64_t layers) {
       return fmt::format("mtp.{}{}", name, leaf);
   }
   return std::string(stored);
+}
+
+namespace {
+
+// "mlp.up_proj.weight" of a block, or of the head.
+template <size_t N>
+std::string name_in_block(int64_t block, const std::array<Renaming, N>& table,
+                          std::string_view name) {
+  if (name == "linear_attn.A_log") return fmt::format("blk.{}.ssm_a", block);
+  if (name == "linear_attn.dt_bias") return fmt::format("blk.{}.ssm_dt.bias", block);
+  const std::string found = original_weight(table, name);
+  return found.empty() ? found : fmt::format("blk.{}.{}", block, found);
+}
+
+}  // namespace
+
+std::string gguf_name(std::string_view canonical, int64_t layers) {
+  constexpr std::string_view kLayers = "layers.", kDraft = "mtp.", kDraftLayer = "mtp.layers.0.";
+  if (canonical.starts_with(kDraftLayer))
+    return name_in_block(layers, kGgufBlock, canonical.substr(kDraftLayer.size()));
+  if (canonical.starts_with(kDraft))
+    return name_in_block(layers, kGgufHead, canonical.substr(kDraft.size()));
+  if (!canonical.starts_with(kLayers)) return original_weight(kGgufGlobal, canonical);
+  const std::string_view rest = canonical.substr(kLayers.size());
+  int64_t layer = 0;
+  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
+  if (error != std::errc() || end == rest.data() + rest.size() || *end != '.') return {};
+  return name_in_block(layer, kGgufBlock, rest.substr(static_cast<size_t>(end - rest.data()) + 1));
 }
 
 NameParts split_name(std::string_view canonical) {

@@ -17,6 +17,10 @@ std::string canonical_name(std::string_view stored);
 // The same for GGUF, where blocks from `layers` on are the draft head's.
 std::string canonical_gguf_name(std::string_view stored, int64_t layers);
 
+// The inverse (formats-gguf.md 3): what a GGUF calls a canonical tensor; empty for one that the
+// format has no name for.
+std::string gguf_name(std::string_view canonical, int64_t layers);
+
 // "layers.3.mlp.up_proj.weight" into module and leaf; a name without a dot is all leaf.
 struct NameParts {
   std::string module, leaf;

@@ -14,4 +14,45 @@ std::string_view format_name(Format format) {
   return kNames[static_cast<size_t>(format)];
 }
 
+std::optional<Format> self_contained_format(DType type) {
+  switch (type) {
+    case DType::kF32:
+      return Format::kF32;
+    case DType::kF16:
+      return Format::kF16;
+    case DType::kBF16:
+      return Format::kBF16;
+    case DType::kQ4_0:
+      return Format::kQ4_0;
+    case DType::kQ4_1:
+      return Format::kQ4_1;
+    case DType::kQ5_0:
+      return Format::kQ5_0;
+    case DType::kQ5_1:
+      return Format::kQ5_1;
+    case DType::kQ8_0:
+      return Format::kQ8_0;
+    case DType::kQ2_K:
+      return Format::kQ2_K;
+    case DType::kQ3_K:
+      return Format::kQ3_K;
+    case DType::kQ4_K:
+      return Format::kQ4_K;
+    case DType::kQ5_K:
+      return Format::kQ5_K;
+    case DType::kQ6_K:
+      return Format::kQ6_K;
+    case DType::kIQ4_NL:
+      return Format::kIQ4_NL;
+    case DType::kIQ4_XS:
+      return Format::kIQ4_XS;
+    case DType::kGgmlMXFP4:
+      return Format::kGgmlMxfp4;
+    case DType::kGgmlNVFP4:
+      return Format::kGgmlNvfp4;
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace sluice

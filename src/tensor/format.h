@@ -6,6 +6,8 @@
 #include <optional>
 #include <string_view>
 
+#include "tensor/dtype.h"
+
 namespace sluice {
 
 // Names are those of spec/cli.md ("inspect").
@@ -46,6 +48,10 @@ enum class Format : uint8_t {
 inline constexpr int kFormatCount = static_cast<int>(Format::kGgmlNvfp4) + 1;
 
 std::string_view format_name(Format format);
+
+// Of a weight whose bytes are all there is to it (floats, and GGUF's blocks, which carry their
+// scales); nothing for types that mean something only with scales beside them.
+std::optional<Format> self_contained_format(DType type);
 
 // What the build's recipe does to the inputs of a product (`--activations published`).
 enum class ActivationScheme : uint8_t {

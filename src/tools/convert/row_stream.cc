@@ -17,46 +17,6 @@ namespace {
 
 constexpr int64_t kPieceValues = int64_t{1} << 18;
 
-Format format_of(DType type) {
-  switch (type) {
-    case DType::kF32:
-      return Format::kF32;
-    case DType::kF16:
-      return Format::kF16;
-    case DType::kBF16:
-      return Format::kBF16;
-    case DType::kQ4_0:
-      return Format::kQ4_0;
-    case DType::kQ4_1:
-      return Format::kQ4_1;
-    case DType::kQ5_0:
-      return Format::kQ5_0;
-    case DType::kQ5_1:
-      return Format::kQ5_1;
-    case DType::kQ8_0:
-      return Format::kQ8_0;
-    case DType::kQ2_K:
-      return Format::kQ2_K;
-    case DType::kQ3_K:
-      return Format::kQ3_K;
-    case DType::kQ4_K:
-      return Format::kQ4_K;
-    case DType::kQ5_K:
-      return Format::kQ5_K;
-    case DType::kQ6_K:
-      return Format::kQ6_K;
-    case DType::kIQ4_NL:
-      return Format::kIQ4_NL;
-    case DType::kIQ4_XS:
-      return Format::kIQ4_XS;
-    case DType::kGgmlMXFP4:
-      return Format::kGgmlMxfp4;
-    default:
-      SLUICE_CHECK(type == DType::kGgmlNVFP4, "no encoder of rows to {}", dtype_name(type));
-      return Format::kGgmlNvfp4;
-  }
-}
-
 }  // namespace
 
 double ErrorSum::relative() const {
@@ -104,7 +64,8 @@ Status write_rows(const RowReader& reader, DType type, std::span<const float> im
     return bad_input(reader.name(), fmt::format("{} columns are not whole blocks of {}", columns,
                                                 dtype_name(type)));
   }
-  const Format format = format_of(type);
+  const std::optional<Format> format = self_contained_format(type);
+  SLUICE_CHECK(format.has_value(), "no encoder of rows to {}", dtype_name(type));
   const bool plain = dtype_info(type).block_elements == 1;
   std::vector<ErrorSum> sums(static_cast<size_t>(rows));
   std::vector<std::byte> encoded;
@@ -112,8 +73,8 @@ Status write_rows(const RowReader& reader, DType type, std::span<const float> im
   const auto work = [&](int64_t first, int64_t count, std::span<const float> values) -> Status {
     const codec::WeightSource source{reader.name(), values, count, columns,
                                      codec::SourceType::kF32};
-    Result<codec::OwnedMatrix> owned = plain ? codec::encode_floats(source, format)
-                                             : codec::encode_ggml(source, format, importance);
+    Result<codec::OwnedMatrix> owned = plain ? codec::encode_floats(source, *format)
+                                             : codec::encode_ggml(source, *format, importance);
     if (!owned.ok()) return std::move(owned).error();
     std::vector<float> decoded(static_cast<size_t>(columns));
     for (int64_t row = 0; row < count; ++row) {

@@ -99,7 +99,7 @@ std::vector<Piece> pieces_of(const Source& source, const CopyRequest& request) {
     Piece piece;
     piece.weight = &weight;
     piece.spec.name = source.gguf()
-                          ? convert::gguf_name(weight.canonical, source.binding.config.layers)
+                          ? model::gguf_name(weight.canonical, source.binding.config.layers)
                           : convert::published_name(weight.canonical, rename);
     piece.spec.shape = vector ? std::vector<int64_t>{matrix.columns}
                               : std::vector<int64_t>{matrix.rows, matrix.columns};

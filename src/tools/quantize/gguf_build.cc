@@ -6,8 +6,8 @@
 #include <cctype>
 
 #include "base/file.h"
+#include "model/tensor_names.h"
 #include "tools/convert/gguf_metadata.h"
-#include "tools/convert/names.h"
 #include "tools/convert/row_stream.h"
 
 namespace sluice::quantize {
@@ -92,7 +92,7 @@ Result<GgufPlan> plan_gguf(const Source& source, const GgufRequest& request) {
     if (weight.draft() && !draft) continue;
     GgufTensor tensor;
     tensor.weight = &weight;
-    tensor.spec.name = convert::gguf_name(weight.canonical, config.layers);
+    tensor.spec.name = model::gguf_name(weight.canonical, config.layers);
     if (tensor.spec.name.empty())
       return bad_input(weight.bound->name, "GGUF has no name for this tensor");
     tensor.spec.shape = gguf_shape(weight);

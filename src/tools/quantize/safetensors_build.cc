@@ -250,7 +250,7 @@ class Build {
     if (request_.importance == nullptr) return {};
     const model::TextConfig& config = source_.binding.config;
     const auto* entry =
-        request_.importance->find(convert::gguf_name(weight.canonical, config.layers));
+        request_.importance->find(model::gguf_name(weight.canonical, config.layers));
     if (entry == nullptr ||
         entry->values.size() != static_cast<size_t>(weight.bound->matrix.columns))
       return {};

@@ -18,13 +18,13 @@ TEST(Names, GgufNamesAreTheInverseOfTheReaders) {
         "layers.0.linear_attn.dt_bias", "layers.0.linear_attn.conv1d.weight", "mtp.fc.weight",
         "mtp.norm.weight", "mtp.pre_fc_norm_hidden.weight", "mtp.layers.0.mlp.down_proj.weight",
         "mtp.layers.0.self_attn.k_norm.weight"}) {
-    const std::string stored = convert::gguf_name(name, 64);
+    const std::string stored = model::gguf_name(name, 64);
     EXPECT_FALSE(stored.empty()) << name;
     EXPECT_EQ(model::canonical_gguf_name(stored, 64), name) << stored;
   }
   for (const char* name : {"layers.x.mlp.up_proj.weight", "layers.1", "visual.pos_embed.weight",
                            "layers.0.mlp.up_proj.bias"})
-    EXPECT_EQ(convert::gguf_name(name, 64), "") << name;
+    EXPECT_EQ(model::gguf_name(name, 64), "") << name;
 }
 
 TEST(Names, PublishedNamesAreTheInverseOfTheReaders) {
