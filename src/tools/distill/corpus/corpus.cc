@@ -37,6 +37,7 @@ constexpr Kind kKinds[] = {
     {"about_sluice", about_sluice, 18, true},
     {"story", story, 10, false},
     {"gazetteer_text", gazetteer_text, 15, false},
+    {"letters", letters, 80, true, true},
 };
 
 constexpr const char* kSystemTexts[] = {"You are a helpful assistant.", "You are sprout.",
@@ -59,11 +60,12 @@ void add_earlier_turn(Sample& sample, Draw& draw) {
   prepend(sample, {turn[0], turn[1]});
 }
 
-// The kinds of these names; all for none.
+// The kinds of these names; all but the drills for none.
 Result<std::vector<const Kind*>> choose(const std::vector<std::string>& names) {
   std::vector<const Kind*> chosen;
   for (const Kind& kind : kKinds) {
-    if (names.empty() || std::find(names.begin(), names.end(), kind.name) != names.end())
+    if (names.empty() ? !kind.drill
+                      : std::find(names.begin(), names.end(), kind.name) != names.end())
       chosen.push_back(&kind);
   }
   for (const std::string& name : names) {

@@ -17,8 +17,9 @@ namespace sluice::tools::corpus {
 struct Kind {
   const char* name;
   Sample (*make)(Draw&);
-  int weight;   // share of the samples in training, out of the sum of all weights
-  bool judged;  // has held-out items
+  int weight;          // share of the samples in training, out of the sum of all weights
+  bool judged;         // has held-out items
+  bool drill = false;  // a single skill, many labels a sample: only made when asked for by name
 };
 std::span<const Kind> kinds();
 
@@ -31,7 +32,7 @@ struct CorpusOptions {
   uint64_t seed = 1;
   int64_t samples = 0;                  // training samples of all kinds together
   int64_t held_out_items = 0;           // of each judged kind
-  std::vector<std::string> kinds = {};  // only these; empty: all
+  std::vector<std::string> kinds = {};  // only these; empty: all but drills
   bool overwrite = false;
 };
 

@@ -35,6 +35,7 @@ Sample json_record(Draw& draw);
 // lookups.cc: what stands in a list, and exact copies; in training several in one conversation.
 Sample lookup(Draw& draw);
 Sample echo(Draw& draw);
+Sample letters(Draw& draw);  // a drill: which letter stands before each of these values
 
 // talk.cc: greetings, who are you, countries, cooking, sluice.
 Sample greeting(Draw& draw);

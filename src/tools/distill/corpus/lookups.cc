@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "tools/distill/corpus/kinds.h"
@@ -42,6 +43,20 @@ class Turns {
 
 int64_t turns_of(Draw& draw, int64_t most) {
   return draw.split() == Split::kTrain ? draw.between(1, most) : 1;
+}
+
+// Within a digit or two of `centre`.
+std::string near_number(Draw& draw, int64_t centre) {
+  constexpr int64_t kSteps[] = {0, 1, -1, 2, -2, 10, -10, 20, -20, 100, -100, 11, 9};
+  return std::to_string(std::max<int64_t>(0, centre + draw.pick(kSteps)));
+}
+
+// 0 .. count - 1 in any order.
+std::vector<size_t> shuffled(Draw& draw, size_t count) {
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  for (size_t i = count; i > 1; --i) std::swap(order[i - 1], order[draw.below(i)]);
+  return order;
 }
 
 // Who has what: keys and values, none twice.
@@ -129,6 +144,47 @@ Sample echo(Draw& draw) {
     }
     const auto parts = draw.wording("echo", {std::size(kOpeners), std::size(kForms)});
     turns.add(kOpeners[parts[0]] + fill(kForms[parts[1]], {{"x", text}}), "I copy it.", text);
+  }
+  return turns.finish();
+}
+
+// "463 D", as the working of a choice ends, for every option of lists that look like choices. In a
+// choice one label in a hundred is the letter, and at that share the step is not learned.
+Sample letters(Draw& draw) {
+  constexpr const char* kMarks[] = {") ", ". ", ": "};
+  constexpr const char* kForms[] = {"Which letters have {x}?", "Give the letters of {x}.", "{x}?",
+                                    "Find {x}.", "Where are {x}?"};
+  constexpr std::string (*kParts[])(Draw&) = {any_number,   any_number, any_city, any_word,
+                                              made_up_word, any_name,   any_thing};
+  Turns turns(draw);
+  for (int64_t left = turns_of(draw, 4); left > 0; --left) {
+    const auto parts =
+        draw.wording("letters", {std::size(kOpeners), std::size(kMarks), std::size(kForms)});
+    const auto rows = static_cast<size_t>(draw.chance(60) ? 4 : draw.between(3, 9));
+    const auto any = draw.pick(kParts);
+    const bool close =
+        any == any_number && draw.chance(60);  // differ in one digit, as wrong results do
+    const int64_t centre = draw.between(20, 980);
+    std::vector<std::string> values;
+    while (values.size() < rows) {
+      std::string value = close ? near_number(draw, centre) : any(draw);
+      if (std::find(values.begin(), values.end(), value) == values.end())
+        values.push_back(std::move(value));
+    }
+    std::string list, asked, answer;
+    for (size_t i = 0; i < rows; ++i)
+      list += static_cast<char>('A' + i) + (kMarks[parts[1]] + values[i]) + "\n";
+    for (const size_t row : shuffled(draw, rows)) {
+      asked += (asked.empty() ? "" : ", ") + values[row];
+      answer += fmt::format("{}{} {}", answer.empty() ? "" : "\n", values[row],
+                            static_cast<char>('A' + row));
+    }
+    const std::string question = fill(kForms[parts[2]], {{"x", asked}});
+    // In front of the question, as lists in `lookup`, or behind it, as in a choice.
+    const bool behind = draw.chance(50);
+    turns.add(behind ? kOpeners[parts[0]] + question + "\n" + list.substr(0, list.size() - 1)
+                     : list + kOpeners[parts[0]] + question,
+              "I look them up.", answer);
   }
   return turns.finish();
 }
