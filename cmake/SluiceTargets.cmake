@@ -1,4 +1,3 @@
-# No precompiled headers: from one, GCC 12 reports its false alarms inside the standard library as ours.
 # sluice_library(NAME SOURCES... DEPENDS targets...): one static library per folder of src/.
 function(sluice_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
@@ -13,22 +12,47 @@ function(sluice_library name)
   endif()
 endfunction()
 
-# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...]): one GoogleTest program, one ctest entry.
+# sluice_test_library(NAME SOURCES... DEPENDS targets...): what several test programs share, compiled once.
+function(sluice_test_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_options(${name} PRIVATE -O0)
+  target_link_libraries(${name} PUBLIC ${ARG_DEPENDS} sluice_test_support GTest::gmock)
+endfunction()
+
+# GoogleTest's headers, which are most of what a test program makes the compiler read, are compiled once. Only for
+# unoptimised programs: from a precompiled header GCC 12 takes its false alarms inside the standard library, which come with
+# optimisation, for ours. Not with ccache, which gains more and cannot cache what a precompiled header went into.
+function(sluice_precompile_test target)
+  if(CCACHE_PROGRAM)
+    return()
+  endif()
+  if(NOT TARGET sluice_test_headers)
+    add_executable(sluice_test_headers ${PROJECT_SOURCE_DIR}/tests/support/test_headers.cc)
+    target_compile_options(sluice_test_headers PRIVATE -O0)
+    target_link_libraries(sluice_test_headers PRIVATE GTest::gmock)
+    target_precompile_headers(sluice_test_headers PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM sluice_test_headers)
+endfunction()
+
+# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...] [OPTIMISED]): one GoogleTest program, one ctest entry.
 # Tests see SLUICE_SOURCE_DIR (the checkout) and find ../shared through tests/support/paths.h.
 function(sluice_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "OPTIMISED" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name} PRIVATE SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   # GCC 12 at -O3 invents overlapping copies in "literal" + std::string (its bug 105651).
   target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
-  # Checks of single things spend their time in the compiler, not in loops; suites do the opposite.
-  # Under sanitizers the libraries are what is examined, and the expectations themselves take minutes to optimise.
-  if(NOT "suite" IN_LIST ARG_LABELS)
-    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
-    if(SLUICE_SANITIZE)
-      target_compile_options(${name} PRIVATE -O0)
-    endif()
+  # Expectations cost the compiler minutes and the processor nothing, so they are not optimised. OPTIMISED is for
+  # programs that compute their own references in long loops.
+  if(ARG_OPTIMISED)
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O2>)
+  else()
+    target_compile_options(${name} PRIVATE -O0)
+    sluice_precompile_test(${name})
   endif()
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} sluice_test_support GTest::gmock GTest::gtest_main)
   if(NOT "suite" IN_LIST ARG_LABELS AND TARGET unit_tests)

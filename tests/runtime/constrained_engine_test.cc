@@ -14,6 +14,7 @@ namespace {
 
 using test::Answer;
 using test::GoldenModel;
+using test::run_one;
 
 // A grammar that needs nothing but ids: free up to and with the token `opener` (-1: bound from the
 // start); then the id, the one before it and the place must sum to a multiple of three, and after
@@ -91,16 +92,6 @@ EngineShape shape(int depth, int64_t sequences = 1) {
   result.draft_depth = depth;
   result.kv = ops::KvFormat::kF32;
   return result;
-}
-
-Answer run_one(Engine& engine, const Request& what) {
-  Answer answer;
-  const auto submitted = engine.submit(what, answer);
-  EXPECT_TRUE(submitted.ok()) << (submitted.ok() ? "" : submitted.error().message());
-  engine.run_until_idle();
-  EXPECT_TRUE(answer.finished);
-  EXPECT_TRUE(engine.intact());
-  return answer;
 }
 
 class ConstrainedEngine : public testing::TestWithParam<std::string> {

@@ -1,5 +1,7 @@
 #include "runtime/golden_model.h"
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <stdexcept>
 
@@ -51,6 +53,16 @@ void Answer::on_finish(const runtime::RequestReport& finished_report) {
   report = finished_report;
   text += report.last_text;
   finished = true;
+}
+
+Answer run_one(runtime::Engine& engine, const runtime::Request& what) {
+  Answer answer;
+  const auto submitted = engine.submit(what, answer);
+  EXPECT_TRUE(submitted.ok()) << (submitted.ok() ? "" : submitted.error().message());
+  engine.run_until_idle();
+  EXPECT_TRUE(answer.finished);
+  EXPECT_TRUE(engine.intact());
+  return answer;
 }
 
 std::vector<int32_t> golden_integers(const checkpoint::Checkpoint& goldens,

@@ -43,6 +43,9 @@ struct Answer : runtime::Listener {
   void on_finish(const runtime::RequestReport& finished_report) override;
 };
 
+// Submits, runs to the end and expects that the engine's books are right after it.
+Answer run_one(runtime::Engine& engine, const runtime::Request& what);
+
 // An I32 tensor of a goldens.safetensors file.
 std::vector<int32_t> golden_integers(const checkpoint::Checkpoint& goldens,
                                      const std::string& name);

@@ -18,6 +18,7 @@ namespace {
 
 using test::Answer;
 using test::GoldenModel;
+using test::run_one;
 using Ids = std::vector<int32_t>;
 
 constexpr uint64_t kAmple = 8 << 20;
@@ -75,16 +76,6 @@ class PrefixCacheOn : public testing::TestWithParam<std::string> {
 
   std::mt19937 random_{7};
 };
-
-Answer run_one(Engine& engine, const Request& what) {
-  Answer answer;
-  const auto submitted = engine.submit(what, answer);
-  EXPECT_TRUE(submitted.ok()) << (submitted.ok() ? "" : submitted.error().message());
-  engine.run_until_idle();
-  EXPECT_TRUE(answer.finished);
-  EXPECT_TRUE(engine.intact());
-  return answer;
-}
 
 // Tokens, their log probabilities and the drafts, bit for bit.
 void expect_same(const Answer& answer, const Answer& expected, const std::string& where) {
