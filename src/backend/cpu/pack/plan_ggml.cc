@@ -82,11 +82,18 @@ void read_q6_k(const EncodedMatrix& source, const UnitShape&, int64_t row, int64
   std::memcpy(out.scales, block.scales, 16);
   for (int half = 0; half < 2; ++half) {
     const uint8_t* low = block.ql + 64 * half;
-    // A byte of theirs has granules t and t + 2, one of ours t and t + 1.
+    // A byte of theirs has granules t and t + 2, one of ours t and t + 1: eight bytes at a time,
+    // because without wider instructions the compiler takes them apart one by one.
     uint8_t first[kGranule], second[kGranule];
-    for (int i = 0; i < kGranule; ++i) {
-      first[i] = static_cast<uint8_t>((low[i] & 15) | low[32 + i] << 4);
-      second[i] = static_cast<uint8_t>(low[i] >> 4 | (low[32 + i] & 0xf0));
+    for (int i = 0; i < kGranule; i += 8) {
+      constexpr uint64_t kLow = 0x0f0f0f0f0f0f0f0f;
+      uint64_t a, b;
+      std::memcpy(&a, low + i, 8);
+      std::memcpy(&b, low + kGranule + i, 8);
+      const uint64_t joined_low = (a & kLow) | (b & kLow) << 4;
+      const uint64_t joined_high = (a >> 4 & kLow) | (b & ~kLow);
+      std::memcpy(first + i, &joined_low, 8);
+      std::memcpy(second + i, &joined_high, 8);
     }
     uint8_t* codes = out.codes + 96 * half;
     for (int j = 0; j < 8; ++j) {
