@@ -43,7 +43,7 @@ class Bench : public Command {
     };
     list("--prompt", options_.prompts, 1, int64_t{1} << 20, "lengths of prompts to read");
     list("--rows", options_.rows, 1, 1024, "numbers of answers at once");
-    list("--drafts", options_.drafts, 0, 8, "drafts a step of one answer; 0: none");
+    list("--drafts,--draft-depth", options_.drafts, 0, 8, "drafts a step of one answer; 0: none");
     list("--context", options_.contexts, 0, int64_t{1} << 20,
          "tokens before one answer, down to a multiple of 64; 0: none");
     app.add_option("--steps", options_.steps, "steps of an answer timed in a repetition")

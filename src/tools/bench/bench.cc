@@ -453,8 +453,9 @@ Result<BenchResult> Sweep::run() {
   SLUICE_TRY(measure_memory());
   result_.counts = counts_;
   plan_cells();
-  SLUICE_ASSIGN(floor_, MachineFloor::create(model_.backend.info().threads,
-                                             model_.backend.info().instruction_set));
+  SLUICE_ASSIGN(floor_,
+                MachineFloor::create(model_.backend.info().threads,
+                                     model_.backend.info().instruction_set, options_.floor_bytes));
   SLUICE_TRY(make_room());
   SLUICE_TRY(create_lanes());
   floor_->measure();  // clocks and threads wake up

@@ -34,6 +34,7 @@ struct BenchOptions {
   int64_t repeat = 5;                                   // repetitions, at most
   double seconds = 120;                                 // after which nothing new is begun
   ops::KvFormat kv = ops::KvFormat::kBF16;
+  int64_t floor_bytes = MachineFloor::default_bytes();  // of the buffer that is read
   std::optional<PeerOptions> peer;
   Interrupted interrupted;
   std::function<void(const std::string&)> progress;

@@ -172,6 +172,13 @@ std::string bench_text(const BenchConditions& conditions, const BenchResult& res
       fmt::format("Loaded in {:.1f} s; memory at most {}, planned {}\n\n", conditions.load_seconds,
                   format_bytes(result.peak_memory), format_bytes(result.planned_memory));
   text += machine_text(result) + "\n" + figures_text(result) + "\n" + ratios_text(result);
+  const uint64_t step = result.counts.layers.bytes + result.counts.head.bytes;
+  const auto cache = static_cast<uint64_t>(MachineFloor::last_level_cache());
+  if (step <= cache)
+    text += fmt::format(
+        "The weights, {}, fit into the last-level cache of {}: memory sets no floor for them, and "
+        "shares may pass 100 %\n",
+        format_bytes(step), format_bytes(cache));
   for (const TimeShares& times : result.times) {
     text += fmt::format("\nTime of {}:", times.name);
     for (const auto& [name, share] : times.shares) {
@@ -208,6 +215,8 @@ Json bench_json(const BenchConditions& conditions, const BenchResult& result) {
   Json formats = Json::object();
   for (const auto& [format, bytes] : result.counts.bytes_by_format) formats.set(format, bytes);
   json.set("bytes_by_format", std::move(formats));
+  json.set("weight_bytes", result.counts.layers.bytes + result.counts.head.bytes);
+  json.set("last_level_cache_bytes", MachineFloor::last_level_cache());
   json.set("machine", machine_json(result));
   Json figures = Json::array();
   for (const Figure& figure : result.figures) figures.push_back(figure_json(figure));

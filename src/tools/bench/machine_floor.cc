@@ -19,9 +19,12 @@ double seconds_since(Clock::time_point start) {
 
 }  // namespace
 
+int64_t MachineFloor::last_level_cache() {
+  return std::max<int64_t>(::sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
+}
+
 int64_t MachineFloor::default_bytes() {
-  const int64_t cache = std::max<int64_t>(::sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
-  return std::clamp<int64_t>(16 * cache, int64_t{256} << 20, int64_t{1} << 30);
+  return std::clamp<int64_t>(16 * last_level_cache(), int64_t{256} << 20, int64_t{1} << 30);
 }
 
 Result<std::unique_ptr<MachineFloor>> MachineFloor::create(int threads,

@@ -24,7 +24,8 @@ struct MachineSpeed {
 
 class MachineFloor {
  public:
-  // A buffer far larger than the last-level cache.
+  static int64_t last_level_cache();  // bytes; 0 if the system does not say
+  // A buffer far larger than that.
   static int64_t default_bytes();
   // `threads` as the engine has; the class as BackendInfo names it. Errors: no room for the buffer.
   static Result<std::unique_ptr<MachineFloor>> create(int threads, std::string_view instruction_set,

@@ -23,18 +23,12 @@ bool has_float_codes(Format format) {
   }
 }
 
-// A backend that multiplies from the file's own bytes has none of its own.
-uint64_t bytes_read(const EncodedMatrix& matrix, const ops::Backend& backend) {
-  const size_t packed = backend.matrix_bytes(matrix, ops::MatrixUse::kProduct);
-  if (packed > 0) return packed;
-  return matrix.codes.bytes.size() + matrix.scales.bytes.size() + matrix.zero_points.bytes.size();
-}
-
 PartCounts count_weight(const model::BoundWeight& weight, const ops::Backend& backend) {
   const int64_t elements = weight.matrix.rows * weight.matrix.columns;
   if (weight.vector) return {static_cast<uint64_t>(elements) * sizeof(float), 0, 0};
   const bool floating = has_float_codes(weight.matrix.format);
-  return {bytes_read(weight.matrix, backend), floating ? 0 : elements, floating ? elements : 0};
+  return {backend.matrix_bytes(weight.matrix, ops::MatrixUse::kProduct), floating ? 0 : elements,
+          floating ? elements : 0};
 }
 
 void add_rows(StepCost& cost, const PartCounts& part, int64_t rows) {
