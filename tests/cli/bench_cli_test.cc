@@ -17,9 +17,9 @@ using test::run_program;
 TEST(BenchCommand, OneDocumentAndAPicture) {
   const test::TemporaryFolder folder;
   const std::string picture = (folder.path() / "bench.svg").string();
-  const ProgramResult result =
-      run_program({"bench", "--prompt", "64", "--rows", "1,2", "--drafts", "1", "--context", "64",
-                   "--repeat", "1", "--steps", "2", "--svg", picture, "sprout", "--json"});
+  const ProgramResult result = run_program(
+      {"bench", "--threads", "1", "--prompt", "64", "--rows", "1,2", "--drafts", "1", "--context",
+       "64", "--repeat", "1", "--steps", "2", "--svg", picture, "sprout", "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json document = result.json();
   for (const char* key :

@@ -287,6 +287,7 @@ Status Sweep::visit(Cell& cell) {
 }
 
 Status Sweep::round(int64_t number) {
+  bool visited = false;
   for (Cell& cell : cells_) {
     if (cell.lane == nullptr) continue;
     progress(fmt::format("{} of {}: {}", number + 1, options_.repeat, cell.figure.name()));
@@ -298,8 +299,9 @@ Status Sweep::round(int64_t number) {
       continue;
     }
     SLUICE_TRY(visit(cell));
+    visited = true;
   }
-  return run_against();
+  return visited ? run_against() : Status();
 }
 
 Status Sweep::run_against() {

@@ -35,6 +35,7 @@ class MachineFloor {
 
  private:
   MachineFloor(int threads, const MachineLoops& loops, PageBlock block);
+  double barrier_seconds();
   double products_per_second(const MachineLoops::Products& products);
 
   ThreadPool pool_;

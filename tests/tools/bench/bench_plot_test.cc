@@ -55,6 +55,13 @@ bool well_formed(std::string_view text) {
   return seen && open.empty();
 }
 
+BenchConditions conditions_of(const std::string& model) {
+  BenchConditions conditions;
+  conditions.model = model;
+  conditions.backend = "cpu";
+  return conditions;
+}
+
 TEST(BenchPlot, TheCheckSeesFaults) {
   EXPECT_TRUE(well_formed("<a b=\"c\"><d/>x &amp; y</a>\n"));
   for (const char* fault : {"", "<a>", "<a></b>", "<a>&</a>", "<a b=c/>", "<a/><b/>", "x<a/>"})
@@ -74,18 +81,18 @@ TEST(BenchPlot, IsWellFormedWhateverTheModelIsCalled) {
     result.figures.push_back(figure);
   }
   for (const char* name : {"sprout", "a<b>&\"c\".gguf", "tab\tand\x01"}) {
-    const std::string svg = bench_svg({.model = name}, result);
+    const std::string svg = bench_svg(conditions_of(name), result);
     EXPECT_TRUE(well_formed(svg)) << svg;
     EXPECT_EQ(svg.find('\x01'), std::string::npos);
   }
-  const std::string svg = bench_svg({.model = "sprout"}, result);
+  const std::string svg = bench_svg(conditions_of("sprout"), result);
   for (const Figure& shown : result.figures)
     EXPECT_NE(svg.find(shown.name()), std::string::npos) << shown.name();
   EXPECT_NE(svg.find("10.0 of 20.0 tokens/s"), std::string::npos);
 }
 
 TEST(BenchPlot, WithoutFiguresToo) {
-  EXPECT_TRUE(well_formed(bench_svg({.model = "nothing"}, BenchResult())));
+  EXPECT_TRUE(well_formed(bench_svg(conditions_of("nothing"), BenchResult())));
 }
 
 }  // namespace

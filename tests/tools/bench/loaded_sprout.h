@@ -1,4 +1,5 @@
-// The demo model in a backend that times its operations.
+// The demo model in a backend that times its operations. One thread: two that wait for each other
+// take seconds where other tests hold the cores.
 #pragma once
 
 #include <memory>
