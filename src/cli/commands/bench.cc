@@ -77,7 +77,8 @@ class Bench : public Command {
     tools::TimedBackend& backend = *timed;
     loaded->backend = std::move(timed);
     tools::PeakMemory peak;
-    SLUICE_TRY(finish_loading(console, model_, *loaded, load_shape(loaded->binding.config)));
+    SLUICE_TRY(finish_loading(console, model_, *loaded,
+                              tools::memory_shape(loaded->binding.config, options_.kv)));
     const tools::BenchModel model{.binding = loaded->binding,
                                   .model = *loaded->model,
                                   .backend = backend,
@@ -116,13 +117,6 @@ class Bench : public Command {
     SLUICE_ASSIGN(peer_.words, tools::split_command(*against_));
     options_.peer = peer_;
     return {};
-  }
-
-  // One sequence that reads the longest prompt: what the plan is made for and compared with.
-  runtime::EngineShape load_shape(const model::TextConfig& config) const {
-    runtime::EngineShape shape = tools::prompt_shape(options_.prompts, options_.kv);
-    shape.context = std::min(shape.context, config.context);
-    return shape;
   }
 
   tools::BenchConditions conditions(const LoadedModel& loaded) const {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 #include "base/check.h"
 #include "base/memory.h"
@@ -93,9 +94,10 @@ class Sweep {
 Status Sweep::measure_memory() {
   progress("memory");
   SLUICE_ASSIGN(const auto lane, make_lane(model_.shape));
-  const int64_t length = std::min<int64_t>(ops::kGrid, model_.shape.context - 1);
+  const int64_t length = model_.shape.context - 1;
   SLUICE_ASSIGN(const double seconds, lane->read_prompt(length));
   prompt_rate_ = static_cast<double>(length) / seconds;
+  result_.memory_tokens = length;
   result_.planned_memory = model_.planned_memory;
   result_.peak_memory = model_.peak_memory();
   return {};
@@ -402,11 +404,6 @@ void Sweep::summarize(Cell& cell) {
   figure.share = spread_of(shares);
   figure.milliseconds = spread_of(milliseconds);
   figure.fp32_share = spread_of(cell.fp32_shares);
-  if (cell.skipped) {
-    result_.left_out.push_back(fmt::format("{}: {} of {} repetitions fitted into {:.0f} s",
-                                           figure.name(), figure.repetitions, options_.repeat,
-                                           options_.seconds));
-  }
   result_.figures.push_back(figure);
 }
 
@@ -473,8 +470,18 @@ Result<BenchResult> Sweep::run() {
     }
   }
   SLUICE_TRY(time_operations());
+  std::map<int64_t, std::string> short_of_time;  // by repetitions
   for (Cell& cell : cells_) {
-    if (!cell.seconds.empty()) summarize(cell);
+    if (cell.seconds.empty()) continue;
+    summarize(cell);
+    if (!cell.skipped) continue;
+    std::string& names = short_of_time[result_.figures.back().repetitions];
+    names += (names.empty() ? "" : "; ") + cell.figure.name();
+  }
+  for (const auto& [repetitions, names] : short_of_time) {
+    result_.left_out.push_back(
+        fmt::format("all but {} of {} repetitions, for the {:.0f} s of --time: {}", repetitions,
+                    options_.repeat, options_.seconds, names));
   }
   if (result_.figures.empty())
     return usage_error("bench",
@@ -508,6 +515,13 @@ std::string Figure::name() const {
       return fmt::format("answer behind {}", context);
   }
   return {};
+}
+
+runtime::EngineShape memory_shape(const model::TextConfig& config, ops::KvFormat kv) {
+  runtime::EngineShape shape;
+  shape.kv = kv;
+  shape.context = std::min<int64_t>(2 * ops::kGrid, config.context);
+  return shape;
 }
 
 runtime::EngineShape prompt_shape(const std::vector<int64_t>& prompts, ops::KvFormat kv) {

@@ -73,7 +73,8 @@ struct PeerFigure {
 };
 
 struct BenchResult {
-  uint64_t planned_memory = 0, peak_memory = 0;  // of a run with one prompt, before the sweep
+  int64_t memory_tokens = 0;                     // of the prompt that was read for the peak
+  uint64_t planned_memory = 0, peak_memory = 0;  // before the sweep
   ModelCounts counts;
   Spread read, update, fp32, int16, int8, barrier;  // as in MachineSpeed
   std::vector<Figure> figures;
@@ -87,12 +88,15 @@ struct BenchModel {
   const model::TextModel& model;
   TimedBackend& backend;  // the model's
   double load_seconds = 0;
-  runtime::EngineShape shape;  // what the model was loaded for
+  runtime::EngineShape shape;  // what the model was loaded and planned for
   uint64_t planned_memory = 0;
   std::function<uint64_t()> peak_memory;  // since before it was loaded
 };
 
-// A shape that reads the longest of the prompts, and the engine's steps of them.
+// One short prompt: what a bench loads the model for, and compares the plan with.
+runtime::EngineShape memory_shape(const model::TextConfig& config, ops::KvFormat kv);
+
+// A shape that reads the longest of the prompts.
 runtime::EngineShape prompt_shape(const std::vector<int64_t>& prompts, ops::KvFormat kv);
 
 // Errors: none of the sweep fits the model's context or the memory; the peer's; interrupted.

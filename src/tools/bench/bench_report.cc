@@ -168,9 +168,9 @@ std::string bench_text(const BenchConditions& conditions, const BenchResult& res
   text +=
       fmt::format(" {} a token of context, and updates {} of state\n",
                   format_bytes(result.counts.kv_bytes), format_bytes(result.counts.state_bytes));
-  text +=
-      fmt::format("Loaded in {:.1f} s; memory at most {}, planned {}\n\n", conditions.load_seconds,
-                  format_bytes(result.peak_memory), format_bytes(result.planned_memory));
+  text += fmt::format("Loaded in {:.1f} s; memory with a prompt of {} at most {}, planned {}\n\n",
+                      conditions.load_seconds, result.memory_tokens,
+                      format_bytes(result.peak_memory), format_bytes(result.planned_memory));
   text += machine_text(result) + "\n" + figures_text(result) + "\n" + ratios_text(result);
   const uint64_t step = result.counts.layers.bytes + result.counts.head.bytes;
   const auto cache = static_cast<uint64_t>(MachineFloor::last_level_cache());
@@ -209,6 +209,7 @@ Json bench_json(const BenchConditions& conditions, const BenchResult& result) {
   json.set("steps", conditions.steps);
   json.set("load_seconds", conditions.load_seconds);
   Json memory = Json::object();
+  memory.set("prompt_tokens", result.memory_tokens);
   memory.set("planned", result.planned_memory);
   memory.set("peak", result.peak_memory);
   json.set("memory", std::move(memory));

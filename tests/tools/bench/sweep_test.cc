@@ -26,7 +26,7 @@ class SweepOfSprout : public testing::Test {
                            .model = *sprout_.model,
                            .backend = *sprout_.backend,
                            .load_seconds = 1,
-                           .shape = prompt_shape(options_.prompts, options_.kv),
+                           .shape = memory_shape(sprout_.binding->config, options_.kv),
                            .planned_memory = 5,
                            .peak_memory = [] { return uint64_t{4}; }};
     return run_bench(model, options_);
