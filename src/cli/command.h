@@ -35,6 +35,7 @@ std::unique_ptr<Command> make_template();
 std::unique_ptr<Command> make_inspect();
 std::unique_ptr<Command> make_plan();
 std::unique_ptr<Command> make_perplexity();
+std::unique_ptr<Command> make_bench();
 std::unique_ptr<Command> make_serve();
 std::unique_ptr<Command> make_convert();
 std::unique_ptr<Command> make_quantize();

@@ -58,6 +58,12 @@ const CommandEntry kCommands[] = {
      "  sluice perplexity ./model --file wiki.test.raw\n"
      "  sluice perplexity small.gguf --file wiki.test.raw --against ./original\n",
      make_perplexity},
+    {"bench", "speed of prompts and answers beside what this machine could do",
+     "  sluice bench ./model\n"
+     "  sluice bench model.gguf --rows 1,4 --context 1024 --time 300 --svg bench.svg\n"
+     "  sluice bench model.gguf --against \"llama-bench -m model.gguf -p 512 -n 32\" "
+     "--against-prompt \"pp512 |\" --against-answer \"tg32 |\"\n",
+     make_bench},
     {"convert", "a build in the other container, in plain 16 bit or Q8_0",
      "  sluice convert ./Qwen3.6-27B model.gguf --to gguf\n"
      "  sluice convert model-Q4_K_M.gguf ./model-bf16 --to safetensors\n",

@@ -7,6 +7,14 @@
 namespace sluice::cli {
 
 void ModelOptions::declare(CLI::App& app) {
+  declare_model(app);
+  app.add_option("--context", context, "tokens of context per sequence")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  app.add_option("--draft-depth", draft_depth, "drafts per step, 0 (off) to 8, or auto: as many as pay")
+      ->capture_default_str();
+}
+
+void ModelOptions::declare_model(CLI::App& app) {
   app.add_option("MODEL", model,
                  "directory, *.index.json, *.safetensors, *.gguf, installed name, or org/name")
       ->required();
@@ -14,12 +22,8 @@ void ModelOptions::declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--threads", threads, "threads (default: the cores this process may use)")
       ->check(CLI::Range(1, 1024));
-  app.add_option("--context", context, "tokens of context per sequence")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   app.add_option("--kv", kv, "keys and values: bf16, fp8 or f32 (default bf16; f32 on ref)");
   app.add_option("--activations", activations, "inputs of products: wide, digit or published");
-  app.add_option("--draft-depth", draft_depth, "drafts per step, 0 (off) to 8, or auto: as many as pay")
-      ->capture_default_str();
 }
 
 void ModelOptions::declare_prefix_cache(CLI::App& app) {

@@ -23,6 +23,7 @@ struct ModelOptions {
   std::optional<uint64_t> prefix_cache;  // bytes; nothing: as much as is reasonable
 
   void declare(CLI::App& app);
+  void declare_model(CLI::App& app);  // all of these but --context and --draft-depth
   void declare_prefix_cache(CLI::App& app);
 
   Result<backend::BackendOptions> backend_options() const;

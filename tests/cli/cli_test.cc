@@ -38,7 +38,7 @@ TEST(Cli, HelpShowsEveryCommandWithExamples) {
   EXPECT_EQ(help.exit_code, 0);
   for (const char* command :
        {"run", "generate", "logits", "tokenize", "template", "inspect", "plan", "perplexity",
-        "convert", "quantize", "strip", "graft", "train"}) {
+        "bench", "convert", "quantize", "strip", "graft", "train"}) {
     EXPECT_NE(help.out.find(command), std::string::npos) << command;
     const ProgramResult own = run_program({command, "--help"});
     EXPECT_EQ(own.exit_code, 0);

@@ -1,0 +1,166 @@
+#include "tools/bench/timed_backend.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::tools {
+
+void TimedBackend::start() {
+  times_.clear();
+  recording_ = true;
+}
+
+OperationTimes TimedBackend::stop() {
+  recording_ = false;
+  return std::exchange(times_, {});
+}
+
+// ---- memory, weights and state: passed on
+
+Result<std::unique_ptr<ops::DeviceBuffer>> TimedBackend::allocate(size_t bytes) {
+  return inner_->allocate(bytes);
+}
+
+Result<std::unique_ptr<ops::Matrix>> TimedBackend::load_matrix(const EncodedMatrix& source,
+                                                               ops::MatrixUse use) {
+  return inner_->load_matrix(source, use);
+}
+
+size_t TimedBackend::matrix_bytes(const EncodedMatrix& source, ops::MatrixUse use) const {
+  return inner_->matrix_bytes(source, use);
+}
+
+size_t TimedBackend::scratch_bytes(int64_t rows, int64_t max_columns) const {
+  return inner_->scratch_bytes(rows, max_columns);
+}
+
+Status TimedBackend::reserve_scratch(int64_t rows, int64_t max_columns) {
+  return inner_->reserve_scratch(rows, max_columns);
+}
+
+Result<std::unique_ptr<ops::KvCache>> TimedBackend::create_kv_cache(const ops::KvSpec& spec) {
+  return inner_->create_kv_cache(spec);
+}
+
+Result<std::unique_ptr<ops::RecurrentState>> TimedBackend::create_recurrent_state(
+    const ops::RecurrentSpec& spec) {
+  return inner_->create_recurrent_state(spec);
+}
+
+void TimedBackend::reset_slot(ops::RecurrentState& state, int64_t slot) {
+  inner_->reset_slot(state, slot);
+}
+
+void TimedBackend::flush_slot(ops::RecurrentState& state, int64_t slot, int64_t commit) {
+  inner_->flush_slot(state, slot, commit);
+}
+
+void TimedBackend::copy_slot(const ops::RecurrentState& from, int64_t from_slot,
+                             ops::RecurrentState& to, int64_t to_slot) {
+  inner_->copy_slot(from, from_slot, to, to_slot);
+}
+
+ops::RecurrentImage TimedBackend::export_slot(const ops::RecurrentState& state, int64_t slot) {
+  return inner_->export_slot(state, slot);
+}
+
+void TimedBackend::import_slot(ops::RecurrentState& state, int64_t slot,
+                               const ops::RecurrentImage& image) {
+  inner_->import_slot(state, slot, image);
+}
+
+std::vector<float> TimedBackend::export_keys(const ops::KvCache& cache, int64_t layer,
+                                             std::span<const int32_t> pages, int64_t count) {
+  return inner_->export_keys(cache, layer, pages, count);
+}
+
+std::vector<float> TimedBackend::export_values(const ops::KvCache& cache, int64_t layer,
+                                               std::span<const int32_t> pages, int64_t count) {
+  return inner_->export_values(cache, layer, pages, count);
+}
+
+void TimedBackend::copy_page(ops::KvCache& cache, int32_t from, int32_t to) {
+  inner_->copy_page(cache, from, to);
+}
+
+void TimedBackend::do_upload(const ops::View& to, std::span<const float> values) {
+  inner_->upload(to, values);
+}
+
+void TimedBackend::do_download(const ops::View& from, std::span<float> values) {
+  timed("download", [&] {
+    const std::vector<float> downloaded = inner_->download(from);
+    std::copy(downloaded.begin(), downloaded.end(), values.begin());
+  });
+}
+
+// ---- operations: timed
+
+std::string TimedBackend::product_name(const ops::MatmulArgs& args) const {
+  std::string formats;
+  std::vector<Format> seen;
+  bool head = false;
+  for (const ops::Product& product : args.products) {
+    head = head || product.weight->rows() == vocabulary_;
+    const Format format = product.weight->format();
+    if (std::find(seen.begin(), seen.end(), format) != seen.end()) continue;
+    seen.push_back(format);
+    formats += (formats.empty() ? " " : " + ") + std::string(format_name(format));
+  }
+  return (head ? "head" : "products") + formats;
+}
+
+void TimedBackend::do_matmul(const ops::MatmulArgs& args) {
+  if (!recording_) return inner_->matmul(args);
+  timed(product_name(args), [&] { inner_->matmul(args); });
+}
+
+void TimedBackend::do_embed(const ops::EmbedArgs& args) {
+  timed("embedding", [&] { inner_->embed(args); });
+}
+
+void TimedBackend::do_rms_norm(const ops::RmsNormArgs& args) {
+  timed("norms", [&] { inner_->rms_norm(args); });
+}
+
+void TimedBackend::do_swiglu(const ops::SwigluArgs& args) {
+  timed("swiglu", [&] { inner_->swiglu(args); });
+}
+
+void TimedBackend::do_attention_input(const ops::AttentionInputArgs& args) {
+  timed("attention input", [&] { inner_->attention_input(args); });
+}
+
+void TimedBackend::do_attention(const ops::AttentionArgs& args) {
+  timed("attention", [&] { inner_->attention(args); });
+}
+
+void TimedBackend::do_attention_gate(const ops::AttentionGateArgs& args) {
+  timed("attention gate", [&] { inner_->attention_gate(args); });
+}
+
+void TimedBackend::do_gdn_conv(const ops::GdnConvArgs& args) {
+  timed("convolution", [&] { inner_->gdn_conv(args); });
+}
+
+void TimedBackend::do_gdn_input(const ops::GdnInputArgs& args) {
+  timed("gdn input", [&] { inner_->gdn_input(args); });
+}
+
+void TimedBackend::do_gdn_delta(const ops::GdnDeltaArgs& args) {
+  timed("gdn delta rule", [&] { inner_->gdn_delta(args); });
+}
+
+void TimedBackend::do_gdn_norm(const ops::GdnNormArgs& args) {
+  timed("gdn norm", [&] { inner_->gdn_norm(args); });
+}
+
+void TimedBackend::do_gather_rows(const ops::GatherRowsArgs& args) {
+  timed("gather", [&] { inner_->gather_rows(args); });
+}
+
+void TimedBackend::do_argmax(const ops::ArgmaxArgs& args) {
+  timed("sampling", [&] { inner_->argmax(args); });
+}
+
+}  // namespace sluice::tools
