@@ -1,9 +1,7 @@
 // sluice quantize: a smaller build, with the report of what it lost.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <optional>
-#include <vector>
 
 #include "checkpoint/imatrix.h"
 #include "cli/build_options.h"
@@ -47,8 +45,7 @@ class QuantizeCommand : public Command {
         ->capture_default_str();
     app.add_option("--report-tokens", proof_.max_tokens, "uses so many tokens of that text")
         ->check(CLI::PositiveNumber);
-    app.add_option("--accept", accept_, "writes the build although this gate refuses it")
-        ->check(CLI::IsMember({kDraftGate}));
+    proof_.declare_accept(app);
   }
 
   Status run(const Console& console) override {
@@ -59,7 +56,7 @@ class QuantizeCommand : public Command {
     if (!proof_.text_file.empty()) {
       proof_.threads = cores;
       events.judge = [&](const std::filesystem::path& model, quantize::BuildReport& report) {
-        return judge(console, source.path, model, report);
+        return judge(console, source.path, model, proof_, report);
       };
     }
     ThreadPool pool(cores);
@@ -76,8 +73,10 @@ class QuantizeCommand : public Command {
     const auto draft = keep_mtp_ == "bf16"   ? quantize::DraftHead::kBf16
                        : keep_mtp_ == "same" ? quantize::DraftHead::kSame
                                              : quantize::DraftHead::kNone;
+    std::string importance_file;
     if (imatrix_) {
       SLUICE_ASSIGN(importance_, checkpoint::ImportanceMatrix::open(*imatrix_));
+      importance_file = std::filesystem::path(*imatrix_).filename().string();
     }
     if (ranges_) {
       SLUICE_ASSIGN(activation_ranges_, quantize::ActivationRanges::open(*ranges_));
@@ -91,7 +90,7 @@ class QuantizeCommand : public Command {
       gguf.older_rule = older_;
       gguf.draft = draft;
       gguf.importance = importance_ ? &*importance_ : nullptr;
-      if (imatrix_) gguf.importance_file = std::filesystem::path(*imatrix_).filename().string();
+      gguf.importance_file = importance_file;
       request.target = mixture->name;
       request.how = gguf;
       return request;
@@ -109,28 +108,17 @@ class QuantizeCommand : public Command {
                          : search_ == "sweep" ? quantize::ScaleSearch::kSweep
                                               : quantize::ScaleSearch::kFourOverSix;
     safetensors.importance = importance_ ? &*importance_ : nullptr;
+    safetensors.importance_file = importance_file;
     safetensors.ranges = activation_ranges_ ? &*activation_ranges_ : nullptr;
     request.target = recipe->name;
     request.how = safetensors;
     return request;
   }
 
-  Status judge(const Console& console, const std::filesystem::path& source,
-               const std::filesystem::path& model, quantize::BuildReport& report) const {
-    SLUICE_ASSIGN(report.proof, prove(console, source, model, proof_));
-    const Status gate = check_draft_gate(*report.proof);
-    if (gate.ok() || std::find(accept_.begin(), accept_.end(), kDraftGate) == accept_.end())
-      return gate;
-    console.warn(gate.error().what + ": " + gate.error().why);
-    report.notes.push_back("written against the gate " + std::string(kDraftGate));
-    return {};
-  }
-
   BuildOptions build_;
   std::string to_, layout_, keep_mtp_ = "bf16", search_ = "sweep";
   std::optional<std::string> imatrix_, ranges_;
   bool strip_vision_ = false, older_ = false;
-  std::vector<std::string> accept_;
   ProofOptions proof_;
   std::optional<checkpoint::ImportanceMatrix> importance_;
   std::optional<quantize::ActivationRanges> activation_ranges_;

@@ -2,8 +2,7 @@
 // lies beside the weights.
 #pragma once
 
-#include <map>
-#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +27,7 @@ struct SafetensorsRequest {
   bool keep_vision = true;
   ScaleSearch search = ScaleSearch::kSweep;  // anything but kNone also searches FP8 row scales
   const checkpoint::ImportanceMatrix* importance = nullptr;  // GGUF names and order
+  std::string importance_file;                               // its name, for errors
   const ActivationRanges* ranges = nullptr;
 };
 
@@ -40,7 +40,8 @@ struct PlannedTensor {
   const convert::SourceWeight* weight = nullptr;     // null for the tower
   const checkpoint::StoredTensor* stored = nullptr;  // of the tower
   Format format = Format::kBF16;
-  std::string module;  // canonical
+  std::string module;                      // canonical
+  std::span<const float> importance = {};  // of codes, in GGUF order; empty: none for this weight
 };
 
 struct SafetensorsPlan {
@@ -51,8 +52,9 @@ struct SafetensorsPlan {
   std::vector<std::string> notes;
 };
 
-// Reads small vectors (their storage type depends on their values), no matrix. Errors: a recipe
-// that needs activation ranges and has none.
+// Reads small vectors (their storage type depends on their values), no matrix. Borrows source and
+// request. Errors: a recipe that needs activation ranges and has none, an importance vector of
+// another length.
 Result<SafetensorsPlan> plan_safetensors(const convert::Source& source,
                                          const SafetensorsRequest& request);
 

@@ -7,6 +7,7 @@
 #include "tools/convert/names.h"
 #include "tools/convert/published_files.h"
 #include "tools/convert/row_stream.h"
+#include "tools/quantize/importance.h"
 #include "tools/quantize/safetensors_build.h"
 
 namespace sluice::quantize {
@@ -113,6 +114,10 @@ class Planner {
       return {};
     }
     plane(modelopt ? "weight" : "weight_packed", DType::kU8, {n, k / 2}, PlaneKind::kCodes);
+    SLUICE_ASSIGN(plan_.tensors.back().importance,
+                  importance_of(request_.importance, request_.importance_file, weight,
+                                source_.binding.config));
+    if (plan_.tensors.back().importance.empty()) ++without_importance_;
     plane("weight_scale", DType::kF8E4M3, {n, k / block_columns(format)}, PlaneKind::kScales);
     const std::vector<int64_t> one = modelopt ? std::vector<int64_t>{} : std::vector<int64_t>{1};
     plane(modelopt ? "weight_scale_2" : "weight_global_scale", DType::kF32, one,
@@ -145,6 +150,9 @@ class Planner {
   }
 
   void add_notes() {
+    if (request_.importance != nullptr && without_importance_ > 0)
+      plan_.notes.push_back(
+          fmt::format("{} tensors have no entry in the importance matrix", without_importance_));
     if (!source_.vision.empty() && !plan_.vision)
       plan_.notes.push_back("the vision tower is left out");
     if (source_.binding.mtp_present && !plan_.draft)
@@ -161,6 +169,7 @@ class Planner {
   const Source& source_;
   const SafetensorsRequest& request_;
   bool text_only_ = false;
+  size_t without_importance_ = 0;  // among those that would use it
   SafetensorsPlan plan_;
   QuantizationFacts facts_;
 };
