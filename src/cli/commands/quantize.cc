@@ -28,6 +28,8 @@ class QuantizeCommand : public Command {
         ->check(CLI::IsMember({"official", "compressed-tensors", "modelopt"}));
     app.add_option("--imatrix", imatrix_, "importance matrix, either file form");
     app.add_option("--ranges", ranges_, "activation ranges, for static activation scales");
+    app.add_flag("--kv-scales", kv_scales_,
+                 "scales for keys and values in FP8, from --ranges; safetensors builds");
     app.add_option("--keep-mtp", keep_mtp_, "the draft head: bf16, same (as the rest) or none")
         ->check(CLI::IsMember({"bf16", "same", "none"}))
         ->capture_default_str();
@@ -82,6 +84,8 @@ class QuantizeCommand : public Command {
       SLUICE_ASSIGN(activation_ranges_, quantize::ActivationRanges::open(*ranges_));
     }
     if (const auto* mixture = quantize::find_mixture(to_)) {
+      if (kv_scales_)
+        return usage_error("--kv-scales", "GGUF files have no place for them", "Leave it out");
       if (!layout_.empty())
         return usage_error("--layout", fmt::format("{} is a GGUF type, which has one layout", to_),
                            "Leave it out");
@@ -109,6 +113,7 @@ class QuantizeCommand : public Command {
                                               : quantize::ScaleSearch::kFourOverSix;
     safetensors.importance = importance_ ? &*importance_ : nullptr;
     safetensors.importance_file = importance_file;
+    safetensors.cache_scales = kv_scales_;
     safetensors.ranges = activation_ranges_ ? &*activation_ranges_ : nullptr;
     request.target = recipe->name;
     request.how = safetensors;
@@ -118,7 +123,7 @@ class QuantizeCommand : public Command {
   BuildOptions build_;
   std::string to_, layout_, keep_mtp_ = "bf16", search_ = "sweep";
   std::optional<std::string> imatrix_, ranges_;
-  bool strip_vision_ = false, older_ = false;
+  bool strip_vision_ = false, older_ = false, kv_scales_ = false;
   ProofOptions proof_;
   std::optional<checkpoint::ImportanceMatrix> importance_;
   std::optional<quantize::ActivationRanges> activation_ranges_;

@@ -111,6 +111,11 @@ class Build {
       report_.parameters += static_cast<uint64_t>(tensor.stored->elements());
       return sink(tensor.stored->bytes);
     }
+    if (tensor.kind == PlaneKind::kCacheScale) {
+      Bytes scale(static_cast<size_t>(dtype_info(tensor.spec.dtype).block_bytes));
+      store(scale, 0, tensor.spec.dtype, tensor.cache_scale);
+      return sink(scale);
+    }
     const RowReader reader(source_, *tensor.weight, Convention::kPublished);
     switch (tensor.kind) {
       case PlaneKind::kPlain: {
