@@ -116,7 +116,14 @@ Status check_draft_gate(const quantize::Proof& proof) {
 
 }  // namespace
 
-void ProofOptions::declare_accept(CLI::App& app) {
+void ProofOptions::declare(CLI::App& app) {
+  app.add_option("--report-text", text_file,
+                 "measures result against source on this text: divergence, perplexity, drafts");
+  app.add_option("--report-context", context, "tokens of a window of that text")
+      ->check(CLI::Range(int64_t{4}, int64_t{1} << 20))
+      ->capture_default_str();
+  app.add_option("--report-tokens", max_tokens, "uses so many tokens of that text")
+      ->check(CLI::PositiveNumber);
   app.add_option("--accept", accepted, "writes the build although this gate refuses it")
       ->check(CLI::IsMember({kDraftGate}));
 }

@@ -18,7 +18,7 @@ struct ProofOptions {
   int threads = 0;
   std::vector<std::string> accepted;  // gates whose refusal is lifted
 
-  void declare_accept(CLI::App& app);
+  void declare(CLI::App& app);
 };
 
 // Measures `result` into the report: perplexity of both, divergence from the source, and how many

@@ -149,12 +149,21 @@ TEST_F(Builds, AHeadThatDraftsBadlyIsRefusedUnlessAccepted) {
   for (size_t i = 1; i < joined.size(); i += 2) joined[i] = static_cast<char>(joined[i] ^ 0x80);
   donor.write(out("donor"));
   std::string text;
-  for (int i = 0; i < 12; ++i)
+  for (int i = 0; i < 9; ++i)
     text += "The cat has " + std::to_string(3 * i) + " fish. How many fish has the cat?\n";
   std::ofstream(out("text.txt")) << text;
   const auto graft = [&](const std::string& from, std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"graft",         "sprout",        from,    out("grafted"),
-                                          "--report-text", out("text.txt"), "--json"};
+    std::vector<std::string> arguments = {"graft",
+                                          "sprout",
+                                          from,
+                                          out("grafted"),
+                                          "--report-text",
+                                          out("text.txt"),
+                                          "--report-context",
+                                          "64",
+                                          "--json",
+                                          "--threads",
+                                          "1"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run_program(arguments);
   };

@@ -62,10 +62,10 @@ TEST_F(Calibrate, BothFormsHoldTheSameAndTheQuantizerTakesThem) {
   EXPECT_GT(windows, 5);
   EXPECT_EQ(*report.find("tokens")->as_int64(), 64 * windows);
   EXPECT_TRUE(report.find("draft_head")->boolean());
-  calibrated(arguments("a.dat"));
-  EXPECT_EQ(read_bytes(out("a.ranges.json")).find("nan"), std::string::npos);
+  calibrated(arguments("b.dat"));
+  EXPECT_EQ(read_bytes(out("a.ranges.json")), read_bytes(out("b.ranges.json")));
   const auto gguf = ImportanceMatrix::open(out("a.gguf"));
-  const auto legacy = ImportanceMatrix::open(out("a.dat"));
+  const auto legacy = ImportanceMatrix::open(out("b.dat"));
   ASSERT_TRUE(gguf.ok() && legacy.ok());
   EXPECT_EQ(gguf->entries().size(), static_cast<size_t>(*report.find("entries")->as_int64()));
   EXPECT_EQ(gguf->chunks(), static_cast<uint64_t>(windows));
@@ -131,7 +131,7 @@ TEST_F(Calibrate, ConversationsAreReadOneByOne) {
 TEST_F(Calibrate, AKillCostsNothingThatWasSaved) {
   calibrated(arguments("whole.gguf"));
   int64_t resumed = 0;
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 3; ++i) {
     const fs::path progress = out("killed.gguf.progress");
     std::vector<std::string> list = arguments("killed.gguf");
     const pid_t child = ::fork();

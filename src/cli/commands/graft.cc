@@ -15,9 +15,7 @@ class GraftCommand : public Command {
     app.add_option("IN", build_.in, "the build that gets a draft head")->required();
     app.add_option("DONOR", donor_, "the build whose draft head is taken")->required();
     build_.declare_output(app);
-    app.add_option("--report-text", proof_.text_file,
-                   "measures on this text, against IN, how many drafts of the new head hold");
-    proof_.declare_accept(app);
+    proof_.declare(app);
   }
 
   Status run(const Console& console) override {

@@ -40,14 +40,7 @@ class QuantizeCommand : public Command {
                    "scales of NVFP4 and FP8 rows: none, four-over-six or sweep")
         ->check(CLI::IsMember({"none", "four-over-six", "sweep"}))
         ->capture_default_str();
-    app.add_option("--report-text", proof_.text_file,
-                   "measures result against source on this text: divergence, perplexity, drafts");
-    app.add_option("--report-context", proof_.context, "tokens of a window of that text")
-        ->check(CLI::Range(int64_t{4}, int64_t{1} << 20))
-        ->capture_default_str();
-    app.add_option("--report-tokens", proof_.max_tokens, "uses so many tokens of that text")
-        ->check(CLI::PositiveNumber);
-    proof_.declare_accept(app);
+    proof_.declare(app);
   }
 
   Status run(const Console& console) override {
