@@ -16,7 +16,7 @@ constexpr int32_t kMaxEntries = 100'000;
 constexpr int32_t kMaxNameBytes = 63;
 constexpr int32_t kMaxValues = 1 << 24;
 
-constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts";
+constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts", kPlainSums = ".in_sum";
 
 Error refuse(std::string_view file, std::string why) {
   return bad_input(std::string(file), "importance matrix: " + std::move(why), "Collect it again");
@@ -169,12 +169,19 @@ Result<ImportanceMatrix> ImportanceMatrix::parse_gguf_form(std::span<const std::
       }
       entry.values[i] = count == 0 ? 1.0f : entry.values[i] / count;
     }
+    // Newer tools add the sums of the inputs themselves, which nothing here needs.
+    if (const auto plain = by_name.find(entry.tensor + std::string(kPlainSums));
+        plain != by_name.end()) {
+      if (plain->second->elements() != sums.elements())
+        return refuse(file, fmt::format("the two sums of {} differ in size", quote(entry.tensor)));
+      ++used;
+    }
     SLUICE_TRY(matrix.add(std::move(entry), file));
     used += 2;
   }
   if (used == 0 || used != gguf.tensors.size()) {
-    return refuse(file, fmt::format("{} of its {} tensors are pairs of sums and counts", used,
-                                    gguf.tensors.size()));
+    return refuse(
+        file, fmt::format("{} of its {} tensors are sums and counts", used, gguf.tensors.size()));
   }
   return matrix;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/file.h"
@@ -16,6 +17,7 @@ namespace {
 constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 constexpr const char* kDraftDepth = "3";
 constexpr double kLeastAcceptance = 0.9;
+constexpr const char* kDraftGate = "draft-acceptance";
 
 struct Side {
   std::unique_ptr<LoadedModel> model;
@@ -50,8 +52,6 @@ Result<Side> open_side(const Console& console, const std::filesystem::path& path
                                                          side.model->shape.kv, depth));
   return side;
 }
-
-}  // namespace
 
 Result<quantize::Proof> prove(const Console& console, const std::filesystem::path& source,
                               const std::filesystem::path& result, const ProofOptions& options) {
@@ -111,7 +111,34 @@ Status check_draft_gate(const quantize::Proof& proof) {
   return Error{ErrorCode::kRefused, "the draft head",
                fmt::format("{:.1f} % of its first drafts hold, {:.1f} % of the source's do",
                            100 * after, 100 * before),
-               fmt::format("Keep the head in BF16, or add --accept {}", kDraftGate)};
+               fmt::format("Keep the source's head in BF16, or add --accept {}", kDraftGate)};
+}
+
+}  // namespace
+
+void ProofOptions::declare(CLI::App& app) {
+  app.add_option("--report-text", text_file,
+                 "measures result against source on this text: divergence, perplexity, drafts");
+  app.add_option("--report-context", context, "tokens of a window of that text")
+      ->check(CLI::Range(int64_t{4}, int64_t{1} << 20))
+      ->capture_default_str();
+  app.add_option("--report-tokens", max_tokens, "uses so many tokens of that text")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--accept", accepted, "writes the build although this gate refuses it")
+      ->check(CLI::IsMember({kDraftGate}));
+}
+
+Status judge(const Console& console, const std::filesystem::path& source,
+             const std::filesystem::path& result, const ProofOptions& options,
+             quantize::BuildReport& report) {
+  SLUICE_ASSIGN(report.proof, prove(console, source, result, options));
+  const Status gate = check_draft_gate(*report.proof);
+  const auto& accepted = options.accepted;
+  if (gate.ok() || std::find(accepted.begin(), accepted.end(), kDraftGate) == accepted.end())
+    return gate;
+  console.warn(gate.error().what + ": " + gate.error().why);
+  report.notes.push_back("written against the gate " + std::string(kDraftGate));
+  return {};
 }
 
 }  // namespace sluice::cli

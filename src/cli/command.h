@@ -39,6 +39,7 @@ std::unique_ptr<Command> make_bench();
 std::unique_ptr<Command> make_serve();
 std::unique_ptr<Command> make_convert();
 std::unique_ptr<Command> make_quantize();
+std::unique_ptr<Command> make_calibrate();
 std::unique_ptr<Command> make_strip();
 std::unique_ptr<Command> make_graft();
 std::unique_ptr<Command> make_train();

@@ -73,6 +73,12 @@ const CommandEntry kCommands[] = {
      "  sluice quantize ./Qwen3.6-27B ./small --to nvfp4 --layout modelopt\n"
      "  sluice quantize ./Qwen3.6-27B ./small --to fp8 --report-text wiki.test.raw\n",
      make_quantize},
+    {"calibrate", "importance matrix and activation ranges from a text",
+     "  sluice calibrate ./Qwen3.6-27B --file calibration.txt --out imatrix.gguf\n"
+     "  sluice calibrate ./Qwen3.6-27B --file chats.jsonl --out imatrix.dat --context 2048\n"
+     "  sluice quantize ./Qwen3.6-27B ./small --to nvfp4-a4 --imatrix imatrix.gguf --ranges "
+     "imatrix.ranges.json\n",
+     make_calibrate},
     {"strip", "a build without its vision tower or its draft head",
      "  sluice strip ./Qwen3.6-27B ./text-only --vision\n"
      "  sluice strip model.gguf plain.gguf --mtp\n",

@@ -7,7 +7,10 @@
 
 #include <limits>
 
+#include "base/file.h"
 #include "checkpoint/forge.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/imatrix_writer.h"
 #include "support/paths.h"
 
 namespace sluice::checkpoint {
@@ -126,6 +129,94 @@ TEST(Imatrix, ForgedGgufForms) {
                          .data(four + raw(-1.0f))
                          .bytes())
                    .ok());
+}
+
+// Files since 2026 hold plain sums as well.
+TEST(Imatrix, GgufFormWithSumsOfTheInputs) {
+  const std::string three = padded(raw(8.0f)) + padded(raw(3.0f)) + padded(raw(4.0f));
+  const auto forge = [&](int64_t width) {
+    return parse(gguf_form()
+                     .tensor("a.in_sum2", {1}, 0, 0)
+                     .tensor("a.in_sum", {width}, 0, 32)
+                     .tensor("a.counts", {1}, 0, 64)
+                     .data(three)
+                     .bytes());
+  };
+  const auto matrix = forge(1);
+  ASSERT_TRUE(matrix.ok()) << matrix.error().message();
+  EXPECT_THAT(matrix->find("a")->values, ElementsAre(2.0f));
+  EXPECT_FALSE(forge(2).ok());
+}
+
+ImportanceRecord record() {
+  ImportanceRecord out;
+  out.entries = {{"blk.0.b.weight", {2.0, 0.1, 1e-9}, 6},
+                 {"blk.0.a.weight", {4.5}, 5},
+                 {"blk.0.c.weight", {0.0}, 0}};
+  out.dataset = "a.txt";
+  out.chunks = 2;
+  out.chunk_size = 3;
+  return out;
+}
+
+TEST(ImatrixWriter, BothFormsAreReadBack) {
+  const test::TemporaryFolder folder;
+  for (const auto form : {ImportanceForm::kGguf, ImportanceForm::kLegacy}) {
+    const auto file = folder.path() / (form == ImportanceForm::kGguf ? "a.gguf" : "a.dat");
+    ASSERT_TRUE(write_importance(file, form, record(), false).ok());
+    EXPECT_EQ(write_importance(file, form, record(), false).error().code, ErrorCode::kUsage);
+    const auto read = ImportanceMatrix::open(file);
+    ASSERT_TRUE(read.ok()) << read.error().message();
+    ASSERT_EQ(read->entries().size(), 2u);  // the one without rows is left out
+    EXPECT_EQ(read->entries()[0].tensor, "blk.0.a.weight");
+    EXPECT_FLOAT_EQ(read->entries()[0].values[0], 0.9f);
+    const auto& values = read->entries()[1].values;
+    EXPECT_FLOAT_EQ(values[0], 2.0f / 6);
+    EXPECT_FLOAT_EQ(values[1], 0.1f / 6);
+    EXPECT_FLOAT_EQ(values[2], 1e-9f / 6);
+    EXPECT_EQ(read->chunks(), 2u);
+    EXPECT_THAT(read->datasets(), ElementsAre("a.txt"));
+  }
+}
+
+// Counts and shapes as llama.cpp's reader wants them; its legacy value is mean times chunks.
+TEST(ImatrixWriter, StoredFormIsLlamaCpps) {
+  const test::TemporaryFolder folder;
+  const auto file = folder.path() / "a.gguf";
+  ASSERT_TRUE(write_importance(file, ImportanceForm::kGguf, record(), false).ok());
+  const auto mapping = MappedFile::open(file);
+  ASSERT_TRUE(mapping.ok());
+  const auto gguf = parse_gguf(mapping->bytes(), "a.gguf");
+  ASSERT_TRUE(gguf.ok());
+  EXPECT_EQ(*gguf->metadata.unsigned_integer("imatrix.chunk_size"), 3u);
+  for (size_t i = 0; i < gguf->metadata.entries().size(); ++i) {
+    if (!gguf->metadata.entries()[i].first.starts_with("imatrix.chunk")) continue;
+    EXPECT_EQ(gguf->metadata.stored_type(i), GgufType::kU32);
+  }
+  ASSERT_EQ(gguf->tensors.size(), 4u);
+  EXPECT_EQ(gguf->tensors[2].name, "blk.0.b.weight.in_sum2");
+  EXPECT_THAT(gguf->tensors[2].shape, ElementsAre(3));
+  EXPECT_EQ(gguf->tensors[3].name, "blk.0.b.weight.counts");
+  EXPECT_THAT(gguf->tensors[3].shape, ElementsAre(1));
+
+  const auto legacy = folder.path() / "a.dat";
+  ASSERT_TRUE(write_importance(legacy, ImportanceForm::kLegacy, record(), false).ok());
+  EXPECT_EQ(get_file(legacy),
+            integer(2) + entry("blk.0.a.weight", 2, {4.5f / 5 * 2}) +
+                entry("blk.0.b.weight", 2, {2.0f / 6 * 2, 0.1f / 6 * 2, 1e-9f / 6 * 2}) +
+                integer(2) + integer(5) + "a.txt");
+}
+
+TEST(ImatrixWriter, RefusesWhatItCannotHold) {
+  const test::TemporaryFolder folder;
+  ImportanceRecord wrong = record();
+  wrong.entries = {{std::string(64, 'n'), {1.0}, 1}};
+  EXPECT_FALSE(
+      write_importance(folder.path() / "a.dat", ImportanceForm::kLegacy, wrong, false).ok());
+  wrong.entries.clear();
+  EXPECT_FALSE(
+      write_importance(folder.path() / "a.gguf", ImportanceForm::kGguf, wrong, false).ok());
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
 // The same run in both forms: equal values, entry by entry (7.2).

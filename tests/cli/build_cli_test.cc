@@ -19,6 +19,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "cli/program.h"
+#include "model/editable_model.h"
 #include "support/paths.h"
 #include "support/sha256.h"
 
@@ -138,6 +139,52 @@ TEST_F(Builds, ProofNamesWhatWasLost) {
   EXPECT_GE(drafts->find("before")->items().size(), 1u);
   EXPECT_GE(drafts->find("after")->items().size(), 1u);
   EXPECT_NE(read_bytes(out("q.README.md")).find("KL divergence"), std::string::npos);
+}
+
+// A donor that lies about its head: every sign of the matrix that joins its two inputs is wrong.
+TEST_F(Builds, AHeadThatDraftsBadlyIsRefusedUnlessAccepted) {
+  const fs::path sprout = test::tests_folder().parent_path() / "models" / "sprout";
+  test::EditableModel donor(sprout);
+  std::string& joined = donor.tensor("mtp.fc.weight").bytes;
+  for (size_t i = 1; i < joined.size(); i += 2) joined[i] = static_cast<char>(joined[i] ^ 0x80);
+  donor.write(out("donor"));
+  std::string text;
+  for (int i = 0; i < 9; ++i)
+    text += "The cat has " + std::to_string(3 * i) + " fish. How many fish has the cat?\n";
+  std::ofstream(out("text.txt")) << text;
+  const auto graft = [&](const std::string& from, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"graft",
+                                          "sprout",
+                                          from,
+                                          out("grafted"),
+                                          "--report-text",
+                                          out("text.txt"),
+                                          "--report-context",
+                                          "64",
+                                          "--json",
+                                          "--threads",
+                                          "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  };
+  const ProgramResult refused = graft(out("donor"), {});
+  EXPECT_EQ(refused.exit_code, 5) << refused.out << refused.err;
+  EXPECT_NE(refused.out.find("draft-acceptance"), std::string::npos) << refused.out;
+  EXPECT_FALSE(fs::exists(out("grafted")) || fs::exists(out("grafted.partial")));
+
+  const ProgramResult accepted = graft(out("donor"), {"--accept", "draft-acceptance"});
+  ASSERT_EQ(accepted.exit_code, 0) << accepted.out << accepted.err;
+  const Json report = accepted.json();
+  const Json* drafts = report.find("proof")->find("acceptance");
+  EXPECT_LT(*drafts->find("after")->items()[0].as_double(),
+            0.9 * *drafts->find("before")->items()[0].as_double());
+  EXPECT_NE(read_bytes(fs::path(out("grafted")) / "README.md").find("draft-acceptance"),
+            std::string::npos);
+  fs::remove_all(out("grafted"));
+
+  // The head that the model already had passes.
+  const ProgramResult kept = graft(sprout.string(), {});
+  EXPECT_EQ(kept.exit_code, 0) << kept.out << kept.err;
 }
 
 TEST_F(Builds, StripAndGraftPutTheHeadBack) {

@@ -15,8 +15,7 @@ class GraftCommand : public Command {
     app.add_option("IN", build_.in, "the build that gets a draft head")->required();
     app.add_option("DONOR", donor_, "the build whose draft head is taken")->required();
     build_.declare_output(app);
-    app.add_option("--report-text", proof_.text_file,
-                   "counts on this text how many drafts of the new head hold");
+    proof_.declare(app);
   }
 
   Status run(const Console& console) override {
@@ -32,10 +31,8 @@ class GraftCommand : public Command {
     quantize::BuildEvents events = build_.events(console);
     if (!proof_.text_file.empty()) {
       proof_.threads = cores;
-      events.judge = [&](const std::filesystem::path& model,
-                         quantize::BuildReport& report) -> Status {
-        SLUICE_ASSIGN(report.proof, prove(console, source.path, model, proof_));
-        return check_draft_gate(*report.proof);
+      events.judge = [&](const std::filesystem::path& model, quantize::BuildReport& report) {
+        return judge(console, source.path, model, proof_, report);
       };
     }
     ThreadPool pool(cores);

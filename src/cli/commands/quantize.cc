@@ -1,9 +1,7 @@
 // sluice quantize: a smaller build, with the report of what it lost.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <optional>
-#include <vector>
 
 #include "checkpoint/imatrix.h"
 #include "cli/build_options.h"
@@ -30,6 +28,8 @@ class QuantizeCommand : public Command {
         ->check(CLI::IsMember({"official", "compressed-tensors", "modelopt"}));
     app.add_option("--imatrix", imatrix_, "importance matrix, either file form");
     app.add_option("--ranges", ranges_, "activation ranges, for static activation scales");
+    app.add_flag("--kv-scales", kv_scales_,
+                 "scales for keys and values in FP8, from --ranges; safetensors builds");
     app.add_option("--keep-mtp", keep_mtp_, "the draft head: bf16, same (as the rest) or none")
         ->check(CLI::IsMember({"bf16", "same", "none"}))
         ->capture_default_str();
@@ -40,15 +40,7 @@ class QuantizeCommand : public Command {
                    "scales of NVFP4 and FP8 rows: none, four-over-six or sweep")
         ->check(CLI::IsMember({"none", "four-over-six", "sweep"}))
         ->capture_default_str();
-    app.add_option("--report-text", proof_.text_file,
-                   "measures result against source on this text: divergence, perplexity, drafts");
-    app.add_option("--report-context", proof_.context, "tokens of a window of that text")
-        ->check(CLI::Range(int64_t{4}, int64_t{1} << 20))
-        ->capture_default_str();
-    app.add_option("--report-tokens", proof_.max_tokens, "uses so many tokens of that text")
-        ->check(CLI::PositiveNumber);
-    app.add_option("--accept", accept_, "writes the build although this gate refuses it")
-        ->check(CLI::IsMember({kDraftGate}));
+    proof_.declare(app);
   }
 
   Status run(const Console& console) override {
@@ -59,7 +51,7 @@ class QuantizeCommand : public Command {
     if (!proof_.text_file.empty()) {
       proof_.threads = cores;
       events.judge = [&](const std::filesystem::path& model, quantize::BuildReport& report) {
-        return judge(console, source.path, model, report);
+        return judge(console, source.path, model, proof_, report);
       };
     }
     ThreadPool pool(cores);
@@ -76,13 +68,17 @@ class QuantizeCommand : public Command {
     const auto draft = keep_mtp_ == "bf16"   ? quantize::DraftHead::kBf16
                        : keep_mtp_ == "same" ? quantize::DraftHead::kSame
                                              : quantize::DraftHead::kNone;
+    std::string importance_file;
     if (imatrix_) {
       SLUICE_ASSIGN(importance_, checkpoint::ImportanceMatrix::open(*imatrix_));
+      importance_file = std::filesystem::path(*imatrix_).filename().string();
     }
     if (ranges_) {
       SLUICE_ASSIGN(activation_ranges_, quantize::ActivationRanges::open(*ranges_));
     }
     if (const auto* mixture = quantize::find_mixture(to_)) {
+      if (kv_scales_)
+        return usage_error("--kv-scales", "GGUF files have no place for them", "Leave it out");
       if (!layout_.empty())
         return usage_error("--layout", fmt::format("{} is a GGUF type, which has one layout", to_),
                            "Leave it out");
@@ -91,7 +87,7 @@ class QuantizeCommand : public Command {
       gguf.older_rule = older_;
       gguf.draft = draft;
       gguf.importance = importance_ ? &*importance_ : nullptr;
-      if (imatrix_) gguf.importance_file = std::filesystem::path(*imatrix_).filename().string();
+      gguf.importance_file = importance_file;
       request.target = mixture->name;
       request.how = gguf;
       return request;
@@ -109,28 +105,18 @@ class QuantizeCommand : public Command {
                          : search_ == "sweep" ? quantize::ScaleSearch::kSweep
                                               : quantize::ScaleSearch::kFourOverSix;
     safetensors.importance = importance_ ? &*importance_ : nullptr;
+    safetensors.importance_file = importance_file;
+    safetensors.cache_scales = kv_scales_;
     safetensors.ranges = activation_ranges_ ? &*activation_ranges_ : nullptr;
     request.target = recipe->name;
     request.how = safetensors;
     return request;
   }
 
-  Status judge(const Console& console, const std::filesystem::path& source,
-               const std::filesystem::path& model, quantize::BuildReport& report) const {
-    SLUICE_ASSIGN(report.proof, prove(console, source, model, proof_));
-    const Status gate = check_draft_gate(*report.proof);
-    if (gate.ok() || std::find(accept_.begin(), accept_.end(), kDraftGate) == accept_.end())
-      return gate;
-    console.warn(gate.error().what + ": " + gate.error().why);
-    report.notes.push_back("written against the gate " + std::string(kDraftGate));
-    return {};
-  }
-
   BuildOptions build_;
   std::string to_, layout_, keep_mtp_ = "bf16", search_ = "sweep";
   std::optional<std::string> imatrix_, ranges_;
-  bool strip_vision_ = false, older_ = false;
-  std::vector<std::string> accept_;
+  bool strip_vision_ = false, older_ = false, kv_scales_ = false;
   ProofOptions proof_;
   std::optional<checkpoint::ImportanceMatrix> importance_;
   std::optional<quantize::ActivationRanges> activation_ranges_;

@@ -127,13 +127,15 @@ void gated_delta_net(const Step& step, const LayerWeights& layer, const ops::Vie
 }
 
 // architecture.md 4.3.
-void mlp(const Step& step, const MlpWeights& weights, const ops::View& x, const ops::View& out) {
+void mlp(const Step& step, const MlpWeights& weights, const ops::View& x, const ops::View& out,
+         const Tap& tap) {
   const ops::View gate = step.narrow(step.views.gate), up = step.narrow(step.views.up);
   const ops::View product = step.narrow(step.views.product);
   const std::array products = {ops::Product{weights.gate.get(), gate},
                                ops::Product{weights.up.get(), up}};
   multiply(step, x, products);
   step.backend.swiglu({.gate = gate, .up = up, .out = product});
+  tap("mlp_product", product);
   multiply(step, product, weights.down, out);
 }
 
@@ -156,7 +158,7 @@ void run_layer(const Step& step, const LayerWeights& layer, const ops::View& nex
                          .eps = step.config.rms_eps,
                          .out = normed});
   tap("post_norm", normed);
-  mlp(step, layer.mlp, normed, delta);
+  mlp(step, layer.mlp, normed, delta, tap);
   tap("mlp_out", delta);
   step.backend.rms_norm(
       {.x = hidden, .delta = delta, .weight = next_norm, .eps = step.config.rms_eps, .out = out});

@@ -9,6 +9,7 @@
 #include "model/tensor_names.h"
 #include "tools/convert/gguf_metadata.h"
 #include "tools/convert/row_stream.h"
+#include "tools/quantize/importance.h"
 
 namespace sluice::quantize {
 
@@ -50,20 +51,6 @@ bool gains_nothing(const SourceWeight& weight, DType type) {
   return bytes && static_cast<double>(*bytes) > 2 * stored && has_blocks(matrix.codes.dtype);
 }
 
-Result<std::span<const float>> importance_for(const GgufRequest& request, const std::string& name,
-                                              int64_t columns) {
-  const checkpoint::ImportanceEntry* entry =
-      request.importance == nullptr ? nullptr : request.importance->find(name);
-  if (entry == nullptr) return std::span<const float>();
-  if (entry->values.size() != static_cast<size_t>(columns)) {
-    return bad_input(request.importance_file,
-                     fmt::format("{} has {} values, the weight has {} columns", name,
-                                 entry->values.size(), columns),
-                     "Take the importance matrix of this model");
-  }
-  return std::span<const float>(entry->values);
-}
-
 convert::GgufFacts facts_of(const GgufRequest& request, bool draft) {
   convert::GgufFacts facts;
   facts.draft = draft;
@@ -102,7 +89,7 @@ Result<GgufPlan> plan_gguf(const Source& source, const GgufRequest& request) {
     if (kept) tensor.spec.dtype = DType::kBF16;
     if (uses_importance(tensor.spec.dtype) && request.importance != nullptr) {
       SLUICE_ASSIGN(tensor.importance,
-                    importance_for(request, tensor.spec.name, tensor.spec.shape.back()));
+                    importance_of(request.importance, request.importance_file, weight, config));
       if (tensor.importance.empty()) ++without;
     }
     if (gains_nothing(weight, tensor.spec.dtype)) ++grown;

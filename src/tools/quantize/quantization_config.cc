@@ -127,6 +127,14 @@ Json ct_activations(Format format) {
   }
 }
 
+Json cache_scheme() {
+  return object({{"num_bits", 8},
+                 {"type", "float"},
+                 {"symmetric", true},
+                 {"strategy", "tensor"},
+                 {"dynamic", false}});
+}
+
 const char* ct_format(Format format) {
   return format == Format::kFp8Block || format == Format::kFp8Channel ? "float-quantized"
                                                                       : "nvfp4-pack-quantized";
@@ -159,7 +167,7 @@ Json ct_config(const QuantizationFacts& facts) {
                  {"format", format},
                  {"config_groups", std::move(config_groups)},
                  {"ignore", array(ignore)},
-                 {"kv_cache_scheme", nullptr},
+                 {"kv_cache_scheme", facts.cache_scales ? cache_scheme() : Json(nullptr)},
                  {"global_compression_ratio", nullptr},
                  {"sparsity_config", Json::object()},
                  {"transform_config", Json::object()}});
@@ -198,7 +206,8 @@ QuantizationFiles modelopt_files(const QuantizationFacts& facts) {
   const Json producer = object({{"name", "sluice"}, {"version", "1"}});
   const bool nvfp4 = format == Format::kNvfp4 || format == Format::kNvfp4A4;
   Json quantization =
-      object({{"quant_algo", modelopt_algorithm(format)}, {"kv_cache_quant_algo", nullptr}});
+      object({{"quant_algo", modelopt_algorithm(format)},
+              {"kv_cache_quant_algo", facts.cache_scales ? Json("FP8") : Json(nullptr)}});
   if (block_columns(format) > 0) quantization.set("group_size", block_columns(format));
   quantization.set("exclude_modules", array(excluded));
   Json config = object({{"quant_method", "modelopt"}, {"quant_algo", modelopt_algorithm(format)}});
@@ -210,6 +219,9 @@ QuantizationFiles modelopt_files(const QuantizationFacts& facts) {
     group.set("weights", four_bits);
     group.set("targets", array({"Linear"}));
     config.set("config_groups", object({{"group_0", std::move(group)}}));
+  }
+  if (facts.cache_scales) {
+    config.set("kv_cache_scheme", object({{"dynamic", false}, {"num_bits", 8}, {"type", "float"}}));
   }
   config.set("ignore", array(excluded));
   config.set("producer", producer);

@@ -23,6 +23,7 @@ struct QuantizationFacts {
   std::vector<std::string> vision_modules;  // linears of the tower, all left as they are
   bool draft = false;                       // the draft head is in the build
   bool draft_quantized = false;             // and its layer's linears are quantized
+  bool cache_scales = false;                // scales for keys and values in FP8 are in the build
 };
 
 struct QuantizationFiles {

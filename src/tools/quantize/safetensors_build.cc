@@ -5,18 +5,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <set>
 
 #include "base/check.h"
 #include "base/file.h"
 #include "codec/fp8.h"
 #include "codec/number_formats.h"
-#include "model/tensor_names.h"
-#include "tools/convert/head_order.h"
-#include "tools/convert/names.h"
 #include "tools/convert/published_files.h"
 #include "tools/convert/row_stream.h"
 #include "tools/quantize/fp8_search.h"
+#include "tools/quantize/importance.h"
 
 namespace sluice::quantize {
 
@@ -109,6 +109,11 @@ class Build {
     if (tensor.kind == PlaneKind::kVision) {
       report_.parameters += static_cast<uint64_t>(tensor.stored->elements());
       return sink(tensor.stored->bytes);
+    }
+    if (tensor.kind == PlaneKind::kCacheScale) {
+      Bytes scale(static_cast<size_t>(dtype_info(tensor.spec.dtype).block_bytes));
+      store(scale, 0, tensor.spec.dtype, tensor.cache_scale);
+      return sink(scale);
     }
     const RowReader reader(source_, *tensor.weight, Convention::kPublished);
     switch (tensor.kind) {
@@ -245,32 +250,12 @@ class Build {
     return sink(std::as_bytes(std::span(&value, 1)));
   }
 
-  // The importance of a matrix's columns in published order; empty if nothing was collected.
-  std::vector<float> importance_of(const SourceWeight& weight) const {
-    if (request_.importance == nullptr) return {};
-    const model::TextConfig& config = source_.binding.config;
-    const auto* entry =
-        request_.importance->find(model::gguf_name(weight.canonical, config.layers));
-    if (entry == nullptr ||
-        entry->values.size() != static_cast<size_t>(weight.bound->matrix.columns))
-      return {};
-    std::vector<float> values = entry->values;
-    const auto place = convert::head_place(weight.canonical, config);
-    if (!place || place->rows) return values;
-    model::TextConfig tiled = config;
-    tiled.head_order = ops::HeadOrder::kTiled;
-    const auto from = convert::moved_indices(*place, static_cast<int64_t>(values.size()), tiled,
-                                             ops::HeadOrder::kGrouped);
-    for (size_t i = 0; i < from.size(); ++i)
-      values[i] = entry->values[static_cast<size_t>(from[i])];
-    return values;
-  }
-
   Status write_nvfp4_codes(const RowReader& reader, const PlannedTensor& tensor,
                            const convert::Sink& sink) {
     SLUICE_ASSIGN(const float divisor, divisor_of(tensor));
     const int64_t columns = reader.columns(), group = block_columns(tensor.format);
-    const std::vector<float> importance = importance_of(*tensor.weight);
+    const std::vector<float> importance =
+        in_published_order(tensor.importance, *tensor.weight, source_.binding.config);
     Bytes& scales = scales_[tensor.weight];
     scales.resize(static_cast<size_t>(reader.rows() * (columns / group)));
     const auto encode = [&](int64_t row, std::span<const float> values, uint8_t* codes) {

@@ -2,8 +2,7 @@
 // lies beside the weights.
 #pragma once
 
-#include <map>
-#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,19 +27,31 @@ struct SafetensorsRequest {
   bool keep_vision = true;
   ScaleSearch search = ScaleSearch::kSweep;  // anything but kNone also searches FP8 row scales
   const checkpoint::ImportanceMatrix* importance = nullptr;  // GGUF names and order
+  std::string importance_file;                               // its name, for errors
   const ActivationRanges* ranges = nullptr;
+  bool cache_scales = false;  // scales for keys and values in FP8, from `ranges`
 };
 
 // What one tensor of the build holds.
-enum class PlaneKind : uint8_t { kPlain, kVision, kCodes, kScales, kTensorScale, kInputScale };
+enum class PlaneKind : uint8_t {
+  kPlain,
+  kVision,
+  kCodes,
+  kScales,
+  kTensorScale,
+  kInputScale,
+  kCacheScale
+};
 
 struct PlannedTensor {
   checkpoint::TensorSpec spec;
   PlaneKind kind = PlaneKind::kPlain;
-  const convert::SourceWeight* weight = nullptr;     // null for the tower
+  const convert::SourceWeight* weight = nullptr;     // null for the tower and for cache scales
   const checkpoint::StoredTensor* stored = nullptr;  // of the tower
   Format format = Format::kBF16;
   std::string module;  // canonical
+  float cache_scale = 0;
+  std::span<const float> importance = {};  // of codes, in GGUF order; empty: none for this weight
 };
 
 struct SafetensorsPlan {
@@ -51,8 +62,9 @@ struct SafetensorsPlan {
   std::vector<std::string> notes;
 };
 
-// Reads small vectors (their storage type depends on their values), no matrix. Errors: a recipe
-// that needs activation ranges and has none.
+// Reads small vectors (their storage type depends on their values), no matrix. Borrows source and
+// request. Errors: a recipe or cache scales that need activation ranges and have none, a layout
+// that has no place for cache scales, an importance vector of another length.
 Result<SafetensorsPlan> plan_safetensors(const convert::Source& source,
                                          const SafetensorsRequest& request);
 

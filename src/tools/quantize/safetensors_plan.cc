@@ -3,10 +3,12 @@
 
 #include <algorithm>
 
+#include "codec/number_formats.h"
 #include "model/tensor_names.h"
 #include "tools/convert/names.h"
 #include "tools/convert/published_files.h"
 #include "tools/convert/row_stream.h"
+#include "tools/quantize/importance.h"
 #include "tools/quantize/safetensors_build.h"
 
 namespace sluice::quantize {
@@ -49,6 +51,7 @@ class Planner {
       if (weight.draft() && !plan_.draft) continue;
       SLUICE_TRY(add(weight));
     }
+    if (request_.cache_scales) SLUICE_TRY(add_cache_scales());
     if (plan_.vision) add_vision();
     plan_.quantization = quantization_files(facts_);
     for (const PlannedTensor& tensor : plan_.tensors) {
@@ -113,6 +116,10 @@ class Planner {
       return {};
     }
     plane(modelopt ? "weight" : "weight_packed", DType::kU8, {n, k / 2}, PlaneKind::kCodes);
+    SLUICE_ASSIGN(plan_.tensors.back().importance,
+                  importance_of(request_.importance, request_.importance_file, weight,
+                                source_.binding.config));
+    if (plan_.tensors.back().importance.empty()) ++without_importance_;
     plane("weight_scale", DType::kF8E4M3, {n, k / block_columns(format)}, PlaneKind::kScales);
     const std::vector<int64_t> one = modelopt ? std::vector<int64_t>{} : std::vector<int64_t>{1};
     plane(modelopt ? "weight_scale_2" : "weight_global_scale", DType::kF32, one,
@@ -127,6 +134,44 @@ class Planner {
     plane(modelopt ? "input_scale" : "input_global_scale", DType::kF32, one,
           PlaneKind::kInputScale);
     return {};
+  }
+
+  // formats-safetensors.md 3.12, of the text model's layers. The draft head's stay 1: loaders look
+  // for none there, and E4M3 holds its keys and values without.
+  Status add_cache_scales() {
+    const bool modelopt = request_.layout == Layout::kModelOpt;
+    if (request_.recipe->layouts.empty() || request_.layout == Layout::kOfficial) {
+      return usage_error("--kv-scales", "this build's layout has no place for them",
+                         "Take --layout compressed-tensors or modelopt");
+    }
+    const model::TextConfig& config = source_.binding.config;
+    for (int64_t i = 0; i < config.layers; ++i) {
+      if (config.layer_types[static_cast<size_t>(i)] != model::LayerType::kFullAttention) continue;
+      const std::string attention = fmt::format("layers.{}.self_attn", i);
+      const auto amax =
+          request_.ranges == nullptr ? std::nullopt : request_.ranges->find_key_value(attention);
+      if (!amax) {
+        return usage_error(
+            "--kv-scales",
+            fmt::format("the range of keys and values of {} is not known", attention),
+            "Name a file of --ranges that sluice calibrate has made");
+      }
+      add_cache_scale(attention + (modelopt ? ".k_proj.k_scale" : ".k_scale"), amax->key);
+      add_cache_scale(attention + (modelopt ? ".v_proj.v_scale" : ".v_scale"), amax->value);
+    }
+    facts_.cache_scales = true;
+    return {};
+  }
+
+  void add_cache_scale(const std::string& canonical, float amax) {
+    const bool modelopt = request_.layout == Layout::kModelOpt;
+    PlannedTensor tensor;
+    tensor.spec = {convert::published_name(canonical, text_only_),
+                   modelopt ? DType::kF32 : DType::kBF16,
+                   modelopt ? std::vector<int64_t>{} : std::vector<int64_t>{1}};
+    tensor.kind = PlaneKind::kCacheScale;
+    tensor.cache_scale = amax / codec::kE4m3Max;
+    plan_.tensors.push_back(std::move(tensor));
   }
 
   void add_vision() {
@@ -145,11 +190,14 @@ class Planner {
   }
 
   void add_notes() {
+    if (request_.importance != nullptr && without_importance_ > 0)
+      plan_.notes.push_back(
+          fmt::format("{} tensors have no entry in the importance matrix", without_importance_));
     if (!source_.vision.empty() && !plan_.vision)
       plan_.notes.push_back("the vision tower is left out");
     if (source_.binding.mtp_present && !plan_.draft)
       plan_.notes.push_back("the draft head is left out");
-    if (!source_.binding.key_scales.empty())
+    if (!source_.binding.key_scales.empty() && !request_.cache_scales)
       plan_.notes.push_back("the source's scales for an FP8 key-value cache are not carried over");
   }
 
@@ -161,6 +209,7 @@ class Planner {
   const Source& source_;
   const SafetensorsRequest& request_;
   bool text_only_ = false;
+  size_t without_importance_ = 0;  // among those that would use it
   SafetensorsPlan plan_;
   QuantizationFacts facts_;
 };
