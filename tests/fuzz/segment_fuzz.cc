@@ -41,27 +41,40 @@ void try_file(std::span<const std::byte> file) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto input = std::as_bytes(std::span(data, size));
   try_file(input);
-  // Random bytes do not get past the checksums: put them right, and what is behind is tried.
+  // Random bytes do not get past checksums and lengths: put those right, and what is behind them is
+  // tried. Offsets are those of segment_file.cc.
   if (size < kSegmentFixedBytes) return 0;
   std::vector<std::byte> file(input.begin(), input.end());
   const auto write = [&](size_t offset, const auto& value) {
     std::memcpy(file.data() + offset, &value, sizeof value);
   };
   constexpr char kMagic[] = {'s', 'l', 'u', 'i', 'c', 'e', 'k', 'v'};
+  const uint32_t pages = data[84] % 9, rest = data[92] % 64, space = data[12];
+  const uint32_t whole = pages + (rest > 0 ? 1 : 0), pieces = whole + 2;
   write(0, kMagic);
   write(8, uint32_t{1});
+  write(12, space);
   write(16, uint64_t{0});
   write(24, uint64_t{0});
+  write(84, pages);
+  write(92, rest);
+  write(96, pieces);
+  write(104, uint64_t{whole} * 4 + 8);
+  const size_t header = kSegmentFixedBytes + (size_t{pages} * 64 + rest) * 4 + pieces * 8 + space;
+  file.resize(header + size_t{whole} * 4 + 8);
+  write(112, piece_checksum(std::span(file).first(header).subspan(kSegmentFixedBytes)));
   const auto seal = [&] {
-    write(kSegmentFixedBytes - 8, piece_checksum(std::span(file).first(kSegmentFixedBytes - 8)));
+    write(120, piece_checksum(std::span(file).first(kSegmentFixedBytes - 8)));
   };
   seal();
   try_file(file);
-  const auto length =
-      segment_header_bytes(std::span(file).first(kSegmentFixedBytes), file.size(), small_form());
-  if (!length.ok()) return 0;
-  write(kSegmentFixedBytes - 16,
-        piece_checksum(std::span(file).first(*length).subspan(kSegmentFixedBytes)));
+  // And with what the flags, the parent and the page before must be.
+  write(100, uint32_t{1});
+  write(88, uint32_t{data[88]} % (pages + 1));
+  write(80, uint32_t{data[80]} % (9 - pages));
+  const bool first = data[80] % (9 - pages) == 0;
+  write(64, uint64_t{first ? 0u : 1u});
+  write(72, uint64_t{0});
   seal();
   try_file(file);
   return 0;

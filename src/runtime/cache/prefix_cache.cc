@@ -61,7 +61,7 @@ ops::View PrefixCache::begin(Sequence& sequence) {
   if (disk_ && request.prompt_logprobs < 0) {
     const int64_t in_memory = match.position;
     match = find_on_disk(request, std::move(match));
-    sequence.report.cached_disk_tokens = match.position - in_memory;
+    sequence.report.cached_disk_tokens = std::max<int64_t>(match.position - in_memory, 0);
   }
   tree_.hold(match);
   sequence.pages = match.pages;
