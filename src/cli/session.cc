@@ -223,6 +223,10 @@ Status finish_loading(const Console& console, const ModelOptions& options, Loade
   }
   const uint64_t resident = resident_bytes(loaded.files);
   SLUICE_ASSIGN(shape.prefix_cache, prefix_cache_bytes(options, loaded, shape, resident));
+  if (shape.disk.on() && shape.prefix_cache == 0) {
+    return usage_error("--disk-cache", "there is no prefix cache in memory for it to fill",
+                       "Give --prefix-cache bytes");
+  }
   loaded.shape = shape;
   loaded.plan = runtime::plan_memory(loaded.binding, *loaded.backend, shape, resident);
   if (!loaded.plan.fits()) {

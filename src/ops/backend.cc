@@ -92,10 +92,14 @@ size_t KvSpec::bytes_per_page() const {
   return static_cast<size_t>(layers * 2 * heads * kGrid * head_dim) * kv_element_bytes(format);
 }
 
-size_t RecurrentSpec::state_bytes() const {
+size_t RecurrentSpec::layer_values() const {
   const int64_t state = value_heads * key_dim * value_dim;
   const int64_t columns = conv_channels() * (conv_kernel - 1);
-  return static_cast<size_t>(layers * (state + columns)) * sizeof(float);
+  return static_cast<size_t>(state + columns);
+}
+
+size_t RecurrentSpec::state_bytes() const {
+  return static_cast<size_t>(layers) * layer_values() * sizeof(float);
 }
 
 size_t RecurrentSpec::pending_bytes() const {

@@ -128,6 +128,7 @@ struct RecurrentSpec {
   // Of one slot: states, convolution columns, and the pending rows.
   size_t state_bytes() const;
   size_t pending_bytes() const;
+  size_t layer_values() const;  // floats of one layer's state and columns
 };
 
 // Per slot and GDN layer: S [value_heads, key_dim, value_dim], the last conv_kernel - 1 columns of
@@ -337,6 +338,12 @@ class Backend {
                          int64_t to_slot) = 0;
   virtual RecurrentImage export_slot(const RecurrentState& state, int64_t slot) = 0;
   virtual void import_slot(RecurrentState& state, int64_t slot, const RecurrentImage& image) = 0;
+  // One layer of such an image: its state, then its columns. Nothing is pending in the layer after
+  // an import. Both may be called beside operations of other threads that leave the slot alone.
+  virtual void export_layer(const RecurrentState& state, int64_t slot, int64_t layer,
+                            std::span<float> image) = 0;
+  virtual void import_layer(RecurrentState& state, int64_t slot, int64_t layer,
+                            std::span<const float> image) = 0;
   // Keys or values of one layer and the first `count` indices of a page list: F32 [count, heads,
   // head_dim] after the cache's rounding. For traces and tests.
   virtual std::vector<float> export_keys(const KvCache& cache, int64_t layer,
@@ -345,6 +352,11 @@ class Backend {
                                            std::span<const int32_t> pages, int64_t count) = 0;
   // Copies a page (all layers), for branching.
   virtual void copy_page(KvCache& cache, int32_t from, int32_t to) = 0;
+  // The bytes of a page (all layers, bytes_per_page() of them) in an order of the backend's own, to
+  // keep them elsewhere and put them back, bit for bit, into a cache of the same spec. Both may be
+  // called beside operations of other threads that leave the page alone.
+  virtual void export_page(const KvCache& cache, int32_t page, std::span<std::byte> bytes) = 0;
+  virtual void import_page(KvCache& cache, int32_t page, std::span<const std::byte> bytes) = 0;
 
   // Operations.
   void embed(const EmbedArgs& args);

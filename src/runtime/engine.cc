@@ -65,6 +65,12 @@ void Engine::run_until_idle() {
   }
 }
 
+bool Engine::save_some() {
+  const bool more = loop_->prefixes->save_some();
+  loop_->note_use();
+  return more;
+}
+
 CacheUse Engine::cache_use() const {
   const std::lock_guard lock(loop_->use_mutex);
   return loop_->use;

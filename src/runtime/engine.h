@@ -70,8 +70,10 @@ struct RequestReport {
   std::optional<std::string> thought_stop;  // why a thought was closed by force
   std::string last_text;                    // text held back until the end was known
   int64_t prompt_tokens = 0, output_tokens = 0, thought_tokens = 0;
-  int64_t cached_tokens = 0;         // of the prompt's, those that were not read
-  int64_t cached_answer_tokens = 0;  // of these, those that an answer left or that lay behind one
+  int64_t cached_tokens = 0;       // of the prompt's, those that were not read
+  int64_t cached_disk_tokens = 0;  // of these, those that came from the disk tier
+  int64_t cached_answer_tokens =
+      0;                          // of the cached, those that an answer left or that lay behind one
   int64_t recomputed_tokens = 0;  // read although an earlier request had them, as far as is known
   double queue_ms = 0, prompt_ms = 0, first_token_ms = 0,
          decode_ms = 0;  // first_token from submission
@@ -97,10 +99,22 @@ class Listener {
 
 using RequestId = uint64_t;
 
+// What the disk tier of the prefix cache holds now, and did since it was opened.
+struct DiskUse {
+  bool on = false;
+  int64_t files = 0, foreign = 0;  // of these, those of other models or builds
+  uint64_t bytes = 0, most_bytes = 0;
+  // Files written; states given up unwritten because the disk was too slow or the budget too small;
+  // files that the disk did not take; files found damaged and removed.
+  uint64_t written = 0, dropped = 0, failed = 0, damaged = 0;
+};
+
 // What the prefix cache holds, now.
 struct CacheUse {
   int64_t states = 0, most_states = 0;  // saved recurrent states
   int64_t pages = 0, most_pages = 0;    // pages with known tokens; those of running sequences, too
+  int64_t pages_in_use = 0;             // that running sequences hold, shared ones once
+  DiskUse disk;
 };
 
 class Engine {
@@ -127,6 +141,11 @@ class Engine {
   // One step over all running requests. False when there was nothing to do.
   bool step();
   void run_until_idle();
+
+  // When step() has nothing to do: hands prompts that are in memory only to the disk tier's writer.
+  // True while there is more to do or something is being written; call it again soon then. The
+  // thread of step().
+  bool save_some();
 
   CacheUse cache_use() const;  // as of the last step; thread-safe
 

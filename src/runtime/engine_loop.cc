@@ -102,6 +102,7 @@ bool Engine::Loop::step() {
   if (drafter) propose(plan, hidden);
   remember(plan);
   retire();
+  prefixes->write_ahead();
   return true;
 }
 
@@ -219,8 +220,13 @@ void Engine::Loop::retire() {
     sequence->listener->on_finish(sequence->report);
     return true;
   });
+  note_use();
+}
+
+void Engine::Loop::note_use() {
+  const CacheUse now = prefixes->use();
   const std::lock_guard lock(use_mutex);
-  use = prefixes->use();
+  use = now;
 }
 
 }  // namespace sluice::runtime

@@ -30,6 +30,7 @@ class Engine::Loop {
   Status take_memory();
   Status check(const Request& request) const;
   bool step();
+  void note_use();
 
   const model::TextModel& model;
   const tokenizer::Tokenizer* const tokenizer;  // may be null

@@ -5,8 +5,7 @@
 #include <algorithm>
 
 #include "base/memory.h"
-#include "runtime/cache/prefix_tree.h"
-#include "runtime/cache/state_store.h"
+#include "runtime/cache/prefix_cache.h"
 
 namespace sluice::runtime {
 
@@ -82,6 +81,10 @@ MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backen
       plan.prefix_cache +=
           static_cast<uint64_t>((shape.sequences + cache.checkpoints) * config.hidden) *
           sizeof(float);
+    }
+    if (shape.disk.on()) {
+      plan.prefix_cache +=
+          DiskTier::memory(PrefixCache::file_form(config, page_bytes, with_mtp), shape.disk.bytes);
     }
   }
   plan.available = available_memory();

@@ -11,6 +11,16 @@
 
 namespace sluice::runtime {
 
+// Where prompts that were read live on when memory is short and after a restart
+// (cache/disk_tier.h).
+struct DiskCache {
+  std::string folder;  // empty: nowhere
+  uint64_t bytes = 0;
+  std::string model;  // what tells these weights and this program from all others
+
+  bool on() const { return !folder.empty(); }
+};
+
 // Everything about an engine that costs memory.
 struct EngineShape {
   int64_t context = 4096;  // tokens of one sequence, prompt and answer
@@ -18,8 +28,9 @@ struct EngineShape {
   ops::KvFormat kv = ops::KvFormat::kBF16;
   int draft_depth = 0;  // greatest number of drafts per step; 0 = the draft head is not loaded
   bool adaptive_depth = false;  // each sequence's depth follows what its drafts are worth
-  int64_t prompt_rows = 512;  // prompt tokens read per step, a multiple of 64
-  uint64_t prefix_cache = 0;  // bytes for prompts that have been read; 0: each is read anew
+  int64_t prompt_rows = 512;    // prompt tokens read per step, a multiple of 64
+  uint64_t prefix_cache = 0;    // bytes for prompts that have been read; 0: each is read anew
+  DiskCache disk;               // needs a prefix cache
 
   int64_t pages_per_sequence() const;
   int64_t max_rows() const;        // rows of the largest step

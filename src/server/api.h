@@ -2,6 +2,7 @@
 // surface"): keys, CORS, request ids, draining, the shape of errors.
 #pragma once
 
+#include <algorithm>
 #include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <functional>
@@ -21,11 +22,16 @@
 
 namespace sluice::server {
 
-// Pages of 64 tokens, over all sequences.
+// Pages of 64 tokens that running requests hold, and places in the batch that they have.
 struct PageUse {
   int64_t used = 0, total = 0;
+  int64_t running = 0, sequences = 1;
+  // Of whichever is scarcer. Pages that are only remembered count as free: they are given up as
+  // soon as somebody needs them.
   double share() const {
-    return total > 0 ? static_cast<double>(used) / static_cast<double>(total) : 0;
+    const double places = static_cast<double>(running) / static_cast<double>(sequences);
+    return total > 0 ? std::max(places, static_cast<double>(used) / static_cast<double>(total))
+                     : places;
   }
 };
 

@@ -220,6 +220,7 @@ void Generator::Run::note_finish(size_t choice, const Finish& finish) {
   if (choice % static_cast<size_t>(job_.request.choices) == 0) {
     record_.prompt_tokens += report.prompt_tokens;
     record_.cached_tokens += report.cached_tokens;
+    record_.cached_disk_tokens += report.cached_disk_tokens;
     record_.cached_answer_tokens += report.cached_answer_tokens;
     record_.recomputed_tokens += report.recomputed_tokens;
   }

@@ -44,6 +44,20 @@ Buckets token_buckets(int64_t context) {
   return buckets;
 }
 
+// A label's value in the text format.
+std::string escaped(const std::string& value) {
+  std::string out;
+  for (const char c : value) {
+    if (c == '\\' || c == '"') out += '\\';
+    if (c == '\n') {
+      out += "\\n";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 // The process's own series, under the names that every Prometheus client library uses.
 void append_process(std::ostream& text) {
   const ProcessInfo info = process_info();
@@ -56,6 +70,36 @@ void append_process(std::ostream& text) {
   add("process_open_fds", "gauge", static_cast<double>(info.open_descriptors));
   add("process_max_fds", "gauge", static_cast<double>(info.most_descriptors));
   add("process_start_time_seconds", "gauge", info.start_seconds);
+}
+
+// The disk tier counts for itself; these are its counts as they are.
+void append_disk(std::ostream& text, const runtime::DiskUse& disk, const Labels& labels) {
+  std::string common;
+  for (const auto& [name, value] : labels)
+    common += fmt::format("{}{}=\"{}\"", common.empty() ? "" : ",", name, escaped(value));
+  const auto family = [&](const char* name, const char* type, const char* help) {
+    text << fmt::format("# HELP {0} {2}\n# TYPE {0} {1}\n", name, type, help);
+  };
+  const auto sample = [&](const char* name, const std::string& more, uint64_t value) {
+    text << fmt::format("{}{{{}{}}} {}\n", name, common, more, value);
+  };
+  constexpr const char* kWrites = "sluice:disk_cache_writes_total";
+  family(kWrites, "counter",
+         "Prompts for the disk cache: written, dropped (the disk too slow, the budget too small), "
+         "failed (the disk did not take them)");
+  sample(kWrites, ",outcome=\"written\"", disk.written);
+  sample(kWrites, ",outcome=\"dropped\"", disk.dropped);
+  sample(kWrites, ",outcome=\"failed\"", disk.failed);
+  constexpr const char* kDamaged = "sluice:disk_cache_damaged_files_total";
+  family(kDamaged, "counter", "Files of the disk cache that were found damaged, and removed");
+  sample(kDamaged, "", disk.damaged);
+  constexpr const char* kFiles = "sluice:disk_cache_files";
+  family(kFiles, "gauge", "Files of the disk cache, by whether they are of this model and build");
+  sample(kFiles, ",owner=\"own\"", static_cast<uint64_t>(disk.files - disk.foreign));
+  sample(kFiles, ",owner=\"foreign\"", static_cast<uint64_t>(disk.foreign));
+  constexpr const char* kBytes = "sluice:disk_cache_bytes";
+  family(kBytes, "gauge", "Bytes of all files of the disk cache");
+  sample(kBytes, "", disk.bytes);
 }
 
 Buckets step_buckets() {
@@ -282,16 +326,16 @@ void Metrics::count(const RequestRecord& record) {
   add("sluice:prompt_tokens_recomputed_total", record.recomputed_tokens);
   add("vllm:prefix_cache_queries_total", record.prompt_tokens);
   add("vllm:generation_tokens_total", record.output_tokens);
-  const auto from = [&](const char* source, int64_t count) {
+  const auto from = [&](prometheus::Family<prometheus::Counter>& family, const char* source,
+                        int64_t count) {
     Labels with_source = f.labels;
     with_source["source"] = source;
-    f.by_source->Add(with_source).Increment(static_cast<double>(count));
+    family.Add(with_source).Increment(static_cast<double>(count));
   };
-  from("local_compute", record.prompt_tokens - record.cached_tokens);
-  from("local_cache_hit", record.cached_tokens);
-  Labels device = f.labels;
-  device["source"] = "device";
-  f.cached_by_source->Add(device).Increment(static_cast<double>(record.cached_tokens));
+  from(*f.by_source, "local_compute", record.prompt_tokens - record.cached_tokens);
+  from(*f.by_source, "local_cache_hit", record.cached_tokens);
+  from(*f.cached_by_source, "device", record.cached_tokens - record.cached_disk_tokens);
+  from(*f.cached_by_source, "disk", record.cached_disk_tokens);
   add("vllm:spec_decode_num_drafts_total", record.draft_steps);
   for (size_t position = 0; position < record.accepted_by_position.size(); ++position) {
     Labels at = f.labels;
@@ -336,7 +380,8 @@ void Metrics::count(const RequestRecord& record) {
 
 void Metrics::observe_token_gap(double seconds) { families_->token_gap->Observe(seconds); }
 
-std::string Metrics::render(const EngineCounters& engine, double kv_use) {
+std::string Metrics::render(const EngineCounters& engine, double kv_use,
+                            const runtime::DiskUse& disk) {
   Families& f = *families_;
   const auto waiting = static_cast<double>(engine.waiting.load());
   const auto running = static_cast<double>(engine.running.load());
@@ -348,6 +393,7 @@ std::string Metrics::render(const EngineCounters& engine, double kv_use) {
   std::ostringstream text;
   prometheus::TextSerializer().Serialize(text, f.registry.Collect());
   append_process(text);
+  if (disk.on) append_disk(text, disk, f.labels);
   return text.str();
 }
 

@@ -22,7 +22,7 @@ class Metrics {
   // come together, with no time between them.
   void observe_token_gap(double seconds);
   // The text format 0.0.4 as of now. `kv_use`: share of the pages in use, 0 to 1.
-  std::string render(const EngineCounters& engine, double kv_use);
+  std::string render(const EngineCounters& engine, double kv_use, const runtime::DiskUse& disk);
 
  private:
   struct Families;

@@ -34,6 +34,7 @@ struct ServerOptions {
   openai::ReasoningField reasoning_field = openai::ReasoningField::kBoth;
   ThinkingDefaults thinking;
   bool prefix_cache = false;  // the engine has one
+  bool disk_cache = false;    // and it has a disk tier, which is fed to the end
   // Answers that come back are continued where they ended, and written as they were sampled. Off,
   // they are read anew as they are rendered, and every byte is what a cold server would send.
   bool reuse_answers = true;

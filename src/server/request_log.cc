@@ -30,6 +30,7 @@ std::string request_log_line(const RequestRecord& record) {
     if (!record.disconnect.empty()) line.set("disconnect", record.disconnect);
     line.set("prompt_tokens", record.prompt_tokens);
     line.set("cached_tokens", record.cached_tokens);
+    line.set("cached_disk_tokens", record.cached_disk_tokens);
     line.set("cached_answer_tokens", record.cached_answer_tokens);
     line.set("recomputed_tokens", record.recomputed_tokens);
     line.set("output_tokens", record.output_tokens);

@@ -15,7 +15,8 @@ struct RequestRecord {
   std::string finish;  // "stop", "length", "abort", "error"; empty: not a generation
   int64_t choices = 0, max_tokens = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, reasoning_tokens = 0;
-  int64_t cached_answer_tokens = 0, recomputed_tokens = 0;  // as in runtime::RequestReport
+  // As in runtime::RequestReport.
+  int64_t cached_disk_tokens = 0, cached_answer_tokens = 0, recomputed_tokens = 0;
   int64_t longest_choice = 0;  // tokens
   int64_t draft_steps = 0, drafted = 0, accepted = 0;
   std::vector<int64_t> accepted_by_position;

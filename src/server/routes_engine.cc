@@ -96,6 +96,14 @@ Json text_or_null(const std::optional<std::string>& text) { return text ? Json(*
 
 PageUse Api::page_use() const {
   PageUse use;
+  use.running = host_.counters().running;
+  use.sequences = options_.sequences;
+  if (const auto known = host_.cache_use()) {
+    use.used = known->pages_in_use;
+    use.total = known->most_pages;
+    return use;
+  }
+  // A script holds no pages; it is shown as a model would be.
   use.total = pages_of(model_.context) * options_.sequences;
   for (const RequestState& request : host_.requests()) {
     if (request.started) use.used += pages_of(request.prompt_read + request.output_tokens);
@@ -131,11 +139,16 @@ Json Api::engine_json() const {
   pages.set("total", use.total);
   pages.set("tokens", kPageTokens);
   body.set("pages", std::move(pages));
-  if (const auto known = host_.cache_use()) {
+  if (const auto known = host_.cache_use(); known && known->most_states > 0) {
     Json cache = Json::object();
     cache.set("states", known->states);
     cache.set("most_states", known->most_states);
     cache.set("pages", known->pages);
+    if (known->disk.on) {
+      cache.set("files", known->disk.files);
+      cache.set("disk_bytes", known->disk.bytes);
+      cache.set("most_disk_bytes", known->disk.most_bytes);
+    }
     body.set("prefix_cache", std::move(cache));
   }
   Json memory = Json::object();

@@ -57,7 +57,9 @@ void Api::add_health_routes() {
       [this](http::Exchange& exchange, RequestRecord&) -> asio::awaitable<void> {
         http::Response response;
         response.headers.set("content-type", "text/plain; version=0.0.4; charset=utf-8");
-        response.body = metrics_.render(host_.counters(), page_use().share());
+        const auto known = host_.cache_use();
+        response.body = metrics_.render(host_.counters(), page_use().share(),
+                                        known ? known->disk : runtime::DiskUse());
         co_await exchange.respond(std::move(response));
       },
       !options_.metrics_need_key);

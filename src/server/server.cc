@@ -34,14 +34,25 @@ asio::awaitable<void> wait_for_answers(asio::io_context& context, const http::Se
   }
 }
 
+// Prompts that are in memory only are written while there is time.
+asio::awaitable<void> wait_for_disk(asio::io_context& context, const EngineHost& host,
+                                    Clock::time_point end) {
+  asio::steady_timer timer(context);
+  while (!host.settled() && Clock::now() < end) {
+    timer.expires_after(std::chrono::milliseconds(20));
+    co_await timer.async_wait(kAwait);
+  }
+  if (!host.settled()) log_warning("some prompts were not written to the disk cache in time");
+}
+
 // serving-ops.md 7.3: refuse new work but go on listening, finish what runs, then say goodbye.
 asio::awaitable<void> drain(asio::io_context& context, http::Server& server, Api& api,
-                            const ServerOptions& options) {
+                            const EngineHost& host, const ServerOptions& options) {
   log_info("draining: {} requests are running", api.active());
   api.start_draining();
   notify_manager("STOPPING=1");
   asio::steady_timer timer(context);
-  const Clock::time_point grace_end = Clock::now() + options.drain_grace;
+  const Clock::time_point begin = Clock::now(), grace_end = begin + options.drain_grace;
   // Probes and balancers have to see the 503 for a while, even if nothing runs.
   timer.expires_at(grace_end);
   co_await timer.async_wait(kAwait);
@@ -51,6 +62,11 @@ asio::awaitable<void> drain(asio::io_context& context, http::Server& server, Api
   co_await wait_for_answers(context, server, left);
   api.abort_all();
   co_await wait_for_answers(context, server, std::chrono::milliseconds(2000));
+  if (options.disk_cache) {
+    constexpr auto kAtLeast = std::chrono::seconds(5);
+    co_await wait_for_disk(context, host,
+                           std::max(begin + options.shutdown_timeout, Clock::now() + kAtLeast));
+  }
   context.stop();
 }
 
@@ -81,11 +97,12 @@ Status run_server(const ServerOptions& options, const ModelText& model,
       [&](const boost::system::error_code& error, int) {
         if (error) return;
         if (std::exchange(draining, true)) return context.stop();
-        asio::co_spawn(context, drain(context, *server, api, options), asio::detached);
+        asio::co_spawn(context, drain(context, *server, api, host, options), asio::detached);
         signals.async_wait(on_signal);
       };
   signals.async_wait(on_signal);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the length of files is an error of the write
   if (server->beyond_loopback() && options.keys.empty()) {
     log_warning(
         "{} can be reached from other machines, and no API key is asked for: anyone there can use "

@@ -74,6 +74,9 @@ TEST(Cli, WrongCommandLinesAreExitTwo) {
            {"generate", model(), "--ids", "1", "--text", "a"},
            {"generate", model()},
            {"serve", model(), "--reuse-answers", "maybe"},
+           {"serve", model(), "--disk-cache", "somewhere"},
+           {"serve", model(), "--disk-cache-bytes", "100000000"},
+           {"run", model(), "hello", "--disk-cache", "somewhere"},
            {"run", model(), "hello", "--prefix-cache", "10"},
            {"logits", model(), "--ids", "1,2", "--positions", "7"},
            {"logits", model(), "--ids", "1,2", "--trace"}}) {

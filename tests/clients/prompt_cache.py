@@ -1,6 +1,9 @@
 """Conversations with the demo model, turn by turn over both protocols: what is not read again, as usage says it."""
 
 import json
+import os
+import re
+import tempfile
 import unittest
 import urllib.request
 
@@ -73,6 +76,33 @@ class PromptCache(unittest.TestCase):
             messages.append({"role": "assistant", "content": choice["message"]["content"], "tool_calls": calls,
                              "reasoning_content": choice["message"]["reasoning_content"]})
             messages.append({"role": "tool", "tool_call_id": calls[0]["id"], "content": f"done {turn}"})
+
+    def test_a_restart_finds_its_prompts_on_disk(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for reuse in ("on", "off"):
+                flags = ("--reuse-answers", reuse, "--disk-cache", os.path.join(folder, reuse),
+                         "--disk-cache-bytes", str(1 << 30))
+                messages, before, texts = [{"role": "system", "content": WORDS}], 0, []
+                for question in ("Which tree?", "And then?", "How deep?"):
+                    messages.append({"role": "user", "content": question})
+                    server = self.server(*flags)
+                    choice, prompt, cached, _ = self.chat(server, messages)
+                    self.assertGreaterEqual(cached, before - 63 - 8)
+                    self.assertGreater(cached, 0 if before else -1)
+                    with urllib.request.urlopen(server.url + "/metrics") as answer:
+                        text = answer.read().decode()
+                    disk = re.search(r'cached_by_source_total{[^}]*source="disk"[^}]*} (\d+)', text)
+                    self.assertEqual(int(disk.group(1)), cached)
+                    self.assertRegex(text, r"sluice:disk_cache_damaged_files_total{[^}]*} 0")
+                    self.assertEqual(server.stop(), 0)
+                    before = prompt
+                    messages.append({"role": "assistant", "content": choice["message"]["content"]})
+                    texts.append(choice["message"]["content"])
+                if reuse == "off":
+                    cold = self.server("--prefix-cache", "0")
+                    for i, text in enumerate(texts):
+                        choice, _, cached, _ = self.chat(cold, messages[:2 + 2 * i])
+                        self.assertEqual((choice["message"]["content"], cached), (text, 0))
 
     def test_the_other_routes_for_prompts(self):
         server = self.server()

@@ -302,6 +302,12 @@ TEST_F(Door, State) {
   expect_refused([&] { backend_.flush_slot(*state, 0, 1); }, "commit 1 of 0 pending rows");
   expect_refused([&] { backend_.export_slot(*state, -1); }, "slot -1 of 2");
   expect_refused([&] { backend_.import_slot(*state, 0, RecurrentImage(7)); }, "image of 7 values");
+  std::vector<float> layer(spec.layer_values());
+  expect_refused([&] { backend_.export_layer(*state, 0, 2, layer); }, "layer 2 of 2");
+  expect_refused([&] { backend_.import_layer(*state, 2, 0, layer); }, "slot 2 of 2");
+  layer.pop_back();
+  expect_refused([&] { backend_.export_layer(*state, 0, 0, layer); }, "values for a layer of");
+  expect_refused([&] { backend_.import_layer(*state, 0, 0, layer); }, "values for a layer of");
   RecurrentSpec odd = spec;
   odd.value_heads = 3;
   expect_refused([&] { (void)backend_.create_recurrent_state(odd); }, "value_heads 3");
@@ -312,6 +318,12 @@ TEST_F(Door, State) {
   expect_refused([&] { backend_.export_keys(*cache, 0, pages, 65); }, "65 tokens of 1 pages");
   expect_refused([&] { backend_.export_values(*cache, 2, pages, 1); }, "layer 2 of 2");
   expect_refused([&] { backend_.copy_page(*cache, 0, 3); }, "page 3 of 3");
+  std::vector<std::byte> bytes(cache->spec().bytes_per_page());
+  expect_refused([&] { backend_.export_page(*cache, 3, bytes); }, "page 3 of 3");
+  expect_refused([&] { backend_.import_page(*cache, -1, bytes); }, "page -1 of 3");
+  bytes.pop_back();
+  expect_refused([&] { backend_.export_page(*cache, 0, bytes); }, "bytes for a page of");
+  expect_refused([&] { backend_.import_page(*cache, 0, bytes); }, "bytes for a page of");
 }
 
 }  // namespace

@@ -64,6 +64,18 @@ void check_cache(const BackendFactory& make_backend, KvFormat format) {
   EXPECT_EQ(bits_of(backend->export_keys(layer.cache(), 0, {{6}}, 64)), bits_of(old0));
   EXPECT_EQ(bits_of(backend->export_keys(layer.cache(), 1, {{6}}, 64)), bits_of(old1));
   EXPECT_EQ(bits_of(backend->export_values(layer.cache(), 1, {{6}}, 64)), bits_of(old_values));
+
+  // So does one that was taken out and put into another cache of the same spec.
+  std::vector<std::byte> bytes(spec.bytes_per_page());
+  backend->export_page(layer.cache(), 6, bytes);
+  spec.pages = 2;
+  auto other = backend->create_kv_cache(spec);
+  ASSERT_TRUE(other.ok());
+  backend->import_page(**other, 1, bytes);
+  EXPECT_EQ(bits_of(backend->export_keys(**other, 0, {{1}}, 64)), bits_of(old0));
+  EXPECT_EQ(bits_of(backend->export_keys(**other, 1, {{1}}, 64)), bits_of(old1));
+  EXPECT_EQ(bits_of(backend->export_values(**other, 1, {{1}}, 64)), bits_of(old_values));
+  EXPECT_NE(bits_of(backend->export_keys(**other, 0, {{0}}, 64)), bits_of(old0));
 }
 
 void check_slots(const BackendFactory& make_backend) {
@@ -118,6 +130,19 @@ void check_slots(const BackendFactory& make_backend) {
   ASSERT_EQ(rows.size(), expected_rows.size());
   for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(bits_of(rows[i]), bits_of(expected_rows[i]));
   EXPECT_EQ(bits_of(layers.image(2)), bits_of(expected));
+
+  // Layer by layer it is the same image.
+  RecurrentImage by_layers(size);
+  for (int64_t l = 0; l < spec.layers; ++l) {
+    const auto part = std::span(by_layers).subspan(static_cast<size_t>(l) * layer, layer);
+    backend->export_layer(layers.state(), 2, l, part);
+  }
+  EXPECT_EQ(bits_of(by_layers), bits_of(expected));
+  for (int64_t l = spec.layers; l-- > 0;) {
+    const auto part = std::span(by_layers).subspan(static_cast<size_t>(l) * layer, layer);
+    backend->import_layer(**saved, 0, l, part);
+  }
+  EXPECT_EQ(bits_of(backend->export_slot(**saved, 0)), bits_of(expected));
 
   // reset, import and flush all leave nothing pending.
   const Piece piece{Role::kAnswer, 0, {1, 2, 3}, 2, 0};

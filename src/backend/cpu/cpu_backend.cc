@@ -148,6 +148,18 @@ void CpuBackend::copy_page(ops::KvCache& cache, int32_t from, int32_t to) {
   own(cache).copy_page(from, to);
 }
 
+void CpuBackend::export_page(const ops::KvCache& cache, int32_t page, std::span<std::byte> bytes) {
+  const std::span<const std::byte> kept = own(cache).page(page);
+  SLUICE_CHECK(bytes.size() == kept.size(), "{} bytes for a page of {}", bytes.size(), kept.size());
+  std::copy(kept.begin(), kept.end(), bytes.begin());
+}
+
+void CpuBackend::import_page(ops::KvCache& cache, int32_t page, std::span<const std::byte> bytes) {
+  const std::span<std::byte> kept = own(cache).page(page);
+  SLUICE_CHECK(bytes.size() == kept.size(), "{} bytes for a page of {}", bytes.size(), kept.size());
+  std::copy(bytes.begin(), bytes.end(), kept.begin());
+}
+
 Result<std::unique_ptr<ops::RecurrentState>> CpuBackend::create_recurrent_state(
     const ops::RecurrentSpec& spec) {
   return SlotStates::create(spec);

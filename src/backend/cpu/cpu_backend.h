@@ -71,11 +71,17 @@ class CpuBackend final : public ops::Backend {
   ops::RecurrentImage export_slot(const ops::RecurrentState& state, int64_t slot) override;
   void import_slot(ops::RecurrentState& state, int64_t slot,
                    const ops::RecurrentImage& image) override;
+  void export_layer(const ops::RecurrentState& state, int64_t slot, int64_t layer,
+                    std::span<float> image) override;
+  void import_layer(ops::RecurrentState& state, int64_t slot, int64_t layer,
+                    std::span<const float> image) override;
   std::vector<float> export_keys(const ops::KvCache& cache, int64_t layer,
                                  std::span<const int32_t> pages, int64_t count) override;
   std::vector<float> export_values(const ops::KvCache& cache, int64_t layer,
                                    std::span<const int32_t> pages, int64_t count) override;
   void copy_page(ops::KvCache& cache, int32_t from, int32_t to) override;
+  void export_page(const ops::KvCache& cache, int32_t page, std::span<std::byte> bytes) override;
+  void import_page(ops::KvCache& cache, int32_t page, std::span<const std::byte> bytes) override;
 
  private:
   // What all items of an operation share; attention.cc and gdn.cc.

@@ -379,4 +379,14 @@ void CpuBackend::import_slot(ops::RecurrentState& state, int64_t slot,
   own(state).import_image(slot, image);
 }
 
+void CpuBackend::export_layer(const ops::RecurrentState& state, int64_t slot, int64_t layer,
+                              std::span<float> image) {
+  own(state).export_layer(slot, layer, image);
+}
+
+void CpuBackend::import_layer(ops::RecurrentState& state, int64_t slot, int64_t layer,
+                              std::span<const float> image) {
+  own(state).import_layer(slot, layer, image);
+}
+
 }  // namespace sluice::cpu

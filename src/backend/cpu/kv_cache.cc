@@ -158,8 +158,11 @@ std::vector<float> PagedKvCache::export_part(KvPart part, int64_t layer,
 }
 
 void PagedKvCache::copy_page(int32_t from, int32_t to) {
-  std::memmove(part_of(KvPart::kKeys, 0, to, 0), part_of(KvPart::kKeys, 0, from, 0),
-               spec().bytes_per_page());
+  std::memmove(page(to).data(), page(from).data(), spec().bytes_per_page());
+}
+
+std::span<std::byte> PagedKvCache::page(int32_t index) const {
+  return {part_of(KvPart::kKeys, 0, index, 0), spec().bytes_per_page()};
 }
 
 PagedKvCache& own(ops::KvCache& cache) {

@@ -39,6 +39,7 @@ class PagedKvCache final : public ops::KvCache {
   std::vector<float> export_part(KvPart part, int64_t layer, std::span<const int32_t> pages,
                                  int64_t count) const;
   void copy_page(int32_t from, int32_t to);
+  std::span<std::byte> page(int32_t index) const;  // of the given page, all layers
 
  private:
   PagedKvCache(const ops::KvSpec& spec, PageBlock block);

@@ -107,48 +107,58 @@ void SlotStates::copy_committed(const SlotStates& from, int64_t from_slot, int64
 }
 
 ops::RecurrentImage SlotStates::export_image(int64_t slot) const {
-  const ops::RecurrentSpec& s = spec();
-  ops::RecurrentImage image;
-  image.reserve(s.state_bytes() / sizeof(float));
-  const int64_t kept = s.conv_kernel - 1, channels = s.conv_channels();
-  for (int64_t index = 0; index < s.layers; ++index) {
-    const LayerState state = layer(slot, index);
-    for (int64_t head = 0; head < s.value_heads; ++head) {
-      for (int64_t k = 0; k < s.key_dim; ++k) {
-        for (int64_t b = 0; b < blocks(); ++b) {
-          const float* row = block(state, head, b) + k * block_width(b);
-          image.insert(image.end(), row, row + block_width(b));
-        }
-      }
-    }
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      for (int64_t i = 0; i < kept; ++i) image.push_back(state.columns[i * channels + channel]);
-    }
-  }
+  ops::RecurrentImage image(spec().state_bytes() / sizeof(float));
+  const size_t width = spec().layer_values();
+  for (int64_t index = 0; index < spec().layers; ++index)
+    export_layer(slot, index, std::span(image).subspan(static_cast<size_t>(index) * width, width));
   return image;
 }
 
 void SlotStates::import_image(int64_t slot, std::span<const float> image) {
+  SLUICE_CHECK(image.size() * sizeof(float) == spec().state_bytes(),
+               "image of {} values for a state of {} bytes", image.size(), spec().state_bytes());
+  const size_t width = spec().layer_values();
+  for (int64_t index = 0; index < spec().layers; ++index)
+    import_layer(slot, index, image.subspan(static_cast<size_t>(index) * width, width));
+}
+
+void SlotStates::export_layer(int64_t slot, int64_t index, std::span<float> image) const {
   const ops::RecurrentSpec& s = spec();
-  SLUICE_CHECK(image.size() * sizeof(float) == s.state_bytes(),
-               "image of {} values for a state of {} bytes", image.size(), s.state_bytes());
+  SLUICE_CHECK(image.size() == s.layer_values(), "image of {} values for a layer of {}",
+               image.size(), s.layer_values());
+  const LayerState state = layer(slot, index);
+  float* to = image.data();
+  for (int64_t head = 0; head < s.value_heads; ++head) {
+    for (int64_t k = 0; k < s.key_dim; ++k) {
+      for (int64_t b = 0; b < blocks(); ++b)
+        to = std::copy_n(block(state, head, b) + k * block_width(b), block_width(b), to);
+    }
+  }
   const int64_t kept = s.conv_kernel - 1, channels = s.conv_channels();
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    for (int64_t i = 0; i < kept; ++i) *to++ = state.columns[i * channels + channel];
+  }
+}
+
+void SlotStates::import_layer(int64_t slot, int64_t index, std::span<const float> image) {
+  const ops::RecurrentSpec& s = spec();
+  SLUICE_CHECK(image.size() == s.layer_values(), "image of {} values for a layer of {}",
+               image.size(), s.layer_values());
+  const LayerState state = layer(slot, index);
   const float* from = image.data();
-  for (int64_t index = 0; index < s.layers; ++index) {
-    const LayerState state = layer(slot, index);
-    for (int64_t head = 0; head < s.value_heads; ++head) {
-      for (int64_t k = 0; k < s.key_dim; ++k) {
-        for (int64_t b = 0; b < blocks(); ++b) {
-          std::copy_n(from, block_width(b), block(state, head, b) + k * block_width(b));
-          from += block_width(b);
-        }
+  for (int64_t head = 0; head < s.value_heads; ++head) {
+    for (int64_t k = 0; k < s.key_dim; ++k) {
+      for (int64_t b = 0; b < blocks(); ++b) {
+        std::copy_n(from, block_width(b), block(state, head, b) + k * block_width(b));
+        from += block_width(b);
       }
     }
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      for (int64_t i = 0; i < kept; ++i) state.columns[i * channels + channel] = *from++;
-    }
-    *state.conv_pending = *state.delta_pending = 0;
   }
+  const int64_t kept = s.conv_kernel - 1, channels = s.conv_channels();
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    for (int64_t i = 0; i < kept; ++i) state.columns[i * channels + channel] = *from++;
+  }
+  *state.conv_pending = *state.delta_pending = 0;
 }
 
 SlotStates& own(ops::RecurrentState& state) {

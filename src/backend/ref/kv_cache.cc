@@ -106,10 +106,34 @@ std::vector<float> PagedKvCache::export_part(int64_t layer, KvPart part,
 }
 
 void PagedKvCache::copy_page(int32_t from, int32_t to) {
-  const size_t bytes = spec().bytes_per_page() / static_cast<size_t>(spec().layers);
   for (int64_t layer = 0; layer < spec().layers; ++layer) {
-    std::memmove(storage_.get() + offset(layer, to, KvPart::kKey, 0, 0),
-                 storage_.get() + offset(layer, from, KvPart::kKey, 0, 0), bytes);
+    const std::span<const std::byte> source = layer_of_page(layer, from);
+    std::memmove(layer_of_page(layer, to).data(), source.data(), source.size());
+  }
+}
+
+std::span<std::byte> PagedKvCache::layer_of_page(int64_t layer, int32_t page) const {
+  return {storage_.get() + offset(layer, page, KvPart::kKey, 0, 0),
+          spec().bytes_per_page() / static_cast<size_t>(spec().layers)};
+}
+
+void PagedKvCache::export_page(int32_t page, std::span<std::byte> bytes) const {
+  SLUICE_CHECK(bytes.size() == spec().bytes_per_page(), "{} bytes for a page of {}", bytes.size(),
+               spec().bytes_per_page());
+  for (int64_t layer = 0; layer < spec().layers; ++layer) {
+    const std::span<const std::byte> kept = layer_of_page(layer, page);
+    std::copy(kept.begin(), kept.end(), bytes.begin());
+    bytes = bytes.subspan(kept.size());
+  }
+}
+
+void PagedKvCache::import_page(int32_t page, std::span<const std::byte> bytes) {
+  SLUICE_CHECK(bytes.size() == spec().bytes_per_page(), "{} bytes for a page of {}", bytes.size(),
+               spec().bytes_per_page());
+  for (int64_t layer = 0; layer < spec().layers; ++layer) {
+    const std::span<std::byte> kept = layer_of_page(layer, page);
+    std::copy_n(bytes.begin(), kept.size(), kept.begin());
+    bytes = bytes.subspan(kept.size());
   }
 }
 
@@ -118,6 +142,12 @@ void PagedKvCache::copy_page(int32_t from, int32_t to) {
 namespace {
 const PagedKvCache& own(const ops::KvCache& cache) {
   const auto* mine = dynamic_cast<const PagedKvCache*>(&cache);
+  SLUICE_CHECK(mine != nullptr, "a cache of another backend");
+  return *mine;
+}
+
+PagedKvCache& own(ops::KvCache& cache) {
+  auto* mine = dynamic_cast<PagedKvCache*>(&cache);
   SLUICE_CHECK(mine != nullptr, "a cache of another backend");
   return *mine;
 }
@@ -149,9 +179,15 @@ std::vector<float> RefBackend::export_values(const ops::KvCache& cache, int64_t 
 }
 
 void RefBackend::copy_page(ops::KvCache& cache, int32_t from, int32_t to) {
-  auto* mine = dynamic_cast<PagedKvCache*>(&cache);
-  SLUICE_CHECK(mine != nullptr, "a cache of another backend");
-  mine->copy_page(from, to);
+  own(cache).copy_page(from, to);
+}
+
+void RefBackend::export_page(const ops::KvCache& cache, int32_t page, std::span<std::byte> bytes) {
+  own(cache).export_page(page, bytes);
+}
+
+void RefBackend::import_page(ops::KvCache& cache, int32_t page, std::span<const std::byte> bytes) {
+  own(cache).import_page(page, bytes);
 }
 
 }  // namespace sluice::ref

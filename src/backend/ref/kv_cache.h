@@ -27,11 +27,15 @@ class PagedKvCache final : public ops::KvCache {
   std::vector<float> export_part(int64_t layer, KvPart part, std::span<const int32_t> pages,
                                  int64_t count) const;
   void copy_page(int32_t from, int32_t to);
+  // A page's bytes, layer by layer.
+  void export_page(int32_t page, std::span<std::byte> bytes) const;
+  void import_page(int32_t page, std::span<const std::byte> bytes);
 
  private:
   // Byte offset of such a vector; checks every index.
   size_t offset(int64_t layer, int32_t page, KvPart part, int64_t head, int64_t place) const;
   float scale(int64_t layer, KvPart part) const;
+  std::span<std::byte> layer_of_page(int64_t layer, int32_t page) const;
 
   size_t element_bytes_;
   std::unique_ptr<std::byte[]> storage_;

@@ -70,28 +70,38 @@ void SlotStates::copy_committed(const SlotStates& from, int64_t from_slot, int64
 }
 
 ops::RecurrentImage SlotStates::export_image(int64_t slot) const {
-  ops::RecurrentImage image;
-  image.reserve(spec().state_bytes() / sizeof(float));
-  for (int64_t layer = 0; layer < spec().layers; ++layer) {
-    const size_t i = place(slot, layer);
-    image.insert(image.end(), delta_[i].state.begin(), delta_[i].state.end());
-    image.insert(image.end(), conv_[i].columns.begin(), conv_[i].columns.end());
-  }
+  ops::RecurrentImage image(spec().state_bytes() / sizeof(float));
+  const size_t width = spec().layer_values();
+  for (int64_t layer = 0; layer < spec().layers; ++layer)
+    export_layer(slot, layer, std::span(image).subspan(static_cast<size_t>(layer) * width, width));
   return image;
 }
 
 void SlotStates::import_image(int64_t slot, std::span<const float> image) {
   SLUICE_CHECK(image.size() * sizeof(float) == spec().state_bytes(),
                "image of {} values for a state of {} bytes", image.size(), spec().state_bytes());
-  for (int64_t layer = 0; layer < spec().layers; ++layer) {
-    ConvState& c = conv(slot, layer);
-    DeltaState& d = delta(slot, layer);
-    std::copy_n(image.begin(), d.state.size(), d.state.begin());
-    image = image.subspan(d.state.size());
-    std::copy_n(image.begin(), c.columns.size(), c.columns.begin());
-    image = image.subspan(c.columns.size());
-    c.pending_count = d.pending_count = 0;
-  }
+  const size_t width = spec().layer_values();
+  for (int64_t layer = 0; layer < spec().layers; ++layer)
+    import_layer(slot, layer, image.subspan(static_cast<size_t>(layer) * width, width));
+}
+
+void SlotStates::export_layer(int64_t slot, int64_t layer, std::span<float> image) const {
+  SLUICE_CHECK(image.size() == spec().layer_values(), "image of {} values for a layer of {}",
+               image.size(), spec().layer_values());
+  const size_t i = place(slot, layer);
+  const auto columns = std::copy(delta_[i].state.begin(), delta_[i].state.end(), image.begin());
+  std::copy(conv_[i].columns.begin(), conv_[i].columns.end(), columns);
+}
+
+void SlotStates::import_layer(int64_t slot, int64_t layer, std::span<const float> image) {
+  SLUICE_CHECK(image.size() == spec().layer_values(), "image of {} values for a layer of {}",
+               image.size(), spec().layer_values());
+  ConvState& c = conv(slot, layer);
+  DeltaState& d = delta(slot, layer);
+  std::copy_n(image.begin(), d.state.size(), d.state.begin());
+  image = image.subspan(d.state.size());
+  std::copy_n(image.begin(), c.columns.size(), c.columns.begin());
+  c.pending_count = d.pending_count = 0;
 }
 
 SlotStates& own(ops::RecurrentState& state) {
@@ -134,6 +144,14 @@ void commit_delta_head(const ops::RecurrentSpec& spec, DeltaState& delta, int64_
 
 // ---- RefBackend's part of it
 
+namespace {
+const SlotStates& own(const ops::RecurrentState& state) {
+  const auto* mine = dynamic_cast<const SlotStates*>(&state);
+  SLUICE_CHECK(mine != nullptr, "a recurrent state of another backend");
+  return *mine;
+}
+}  // namespace
+
 Result<std::unique_ptr<ops::RecurrentState>> RefBackend::create_recurrent_state(
     const ops::RecurrentSpec& spec) {
   SLUICE_CHECK(spec.layers >= 0 && spec.slots >= 0 && spec.pending_rows >= 0,
@@ -167,20 +185,26 @@ void RefBackend::flush_slot(ops::RecurrentState& state, int64_t slot, int64_t co
 
 void RefBackend::copy_slot(const ops::RecurrentState& from, int64_t from_slot,
                            ops::RecurrentState& to, int64_t to_slot) {
-  const auto* source = dynamic_cast<const SlotStates*>(&from);
-  SLUICE_CHECK(source != nullptr, "a recurrent state of another backend");
-  own(to).copy_committed(*source, from_slot, to_slot);
+  own(to).copy_committed(own(from), from_slot, to_slot);
 }
 
 ops::RecurrentImage RefBackend::export_slot(const ops::RecurrentState& state, int64_t slot) {
-  const auto* mine = dynamic_cast<const SlotStates*>(&state);
-  SLUICE_CHECK(mine != nullptr, "a recurrent state of another backend");
-  return mine->export_image(slot);
+  return own(state).export_image(slot);
 }
 
 void RefBackend::import_slot(ops::RecurrentState& state, int64_t slot,
                              const ops::RecurrentImage& image) {
   own(state).import_image(slot, image);
+}
+
+void RefBackend::export_layer(const ops::RecurrentState& state, int64_t slot, int64_t layer,
+                              std::span<float> image) {
+  own(state).export_layer(slot, layer, image);
+}
+
+void RefBackend::import_layer(ops::RecurrentState& state, int64_t slot, int64_t layer,
+                              std::span<const float> image) {
+  own(state).import_layer(slot, layer, image);
 }
 
 }  // namespace sluice::ref

@@ -37,6 +37,9 @@ class SlotStates final : public ops::RecurrentState {
   void copy_committed(const SlotStates& from, int64_t from_slot, int64_t slot);
   ops::RecurrentImage export_image(int64_t slot) const;
   void import_image(int64_t slot, std::span<const float> image);
+  // One layer of such an image.
+  void export_layer(int64_t slot, int64_t layer, std::span<float> image) const;
+  void import_layer(int64_t slot, int64_t layer, std::span<const float> image);
 
  private:
   size_t place(int64_t slot, int64_t layer) const;

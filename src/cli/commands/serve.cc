@@ -4,8 +4,10 @@
 #include <algorithm>
 
 #include "cli/command.h"
+#include "cli/model_identity.h"
 #include "cli/session.h"
 #include "cli/version.h"
+#include "runtime/cache/disk_tier.h"
 #include "server/core/scripted_engine.h"
 #include "server/server.h"
 
@@ -41,6 +43,9 @@ class Serve : public Command {
   void declare(CLI::App& app) override {
     model_.declare(app);
     model_.declare_prefix_cache(app);
+    app.add_option("--disk-cache", disk_cache_.folder,
+                   "a folder for prompts that memory has no room for; they outlive a restart");
+    app.add_option("--disk-cache-bytes", disk_cache_.bytes, "bytes of all its files together");
     app.add_option("--reuse-answers", reuse_answers_,
                    "on: an answer that comes back is continued; off: it is read anew as prompt")
         ->capture_default_str();
@@ -125,6 +130,8 @@ class Serve : public Command {
     runtime::EngineShape shape;
     shape.sequences = sequences_;
     shape.context = context(loaded->binding.config.context);
+    shape.disk = disk_cache_;
+    if (shape.disk.on()) shape.disk.model = model_identity(*loaded->files.checkpoint);
     SLUICE_TRY(finish_loading(console, model_, *loaded, shape));
     SLUICE_ASSIGN(server::ModelText text, model_text(loaded->files));
     text.stop_ids = loaded->binding.config.stop_ids;
@@ -132,6 +139,7 @@ class Serve : public Command {
     text.trained_context = loaded->binding.config.context;
     text.context = loaded->shape.context;
     options_.prefix_cache = loaded->shape.prefix_cache > 0;
+    options_.disk_cache = loaded->shape.disk.on();
     options_.plan = loaded->plan;
     options_.draft_depth = loaded->shape.draft_depth;
     SLUICE_ASSIGN(auto engine,
@@ -157,6 +165,12 @@ class Serve : public Command {
       return usage_error("--reasoning-field", fmt::format("\"{}\" is unknown", reasoning_field_),
                          "Use both, reasoning, reasoning_content or none");
     }
+    if (disk_cache_.on() != (disk_cache_.bytes > 0)) {
+      return usage_error(disk_cache_.on() ? "--disk-cache" : "--disk-cache-bytes",
+                         "folder and bytes belong together", "Give both");
+    }
+    // Before the weights are read, not after.
+    if (disk_cache_.on()) SLUICE_TRY(runtime::DiskTier::prepare_folder(disk_cache_.folder));
     if (!key_file_.empty()) {
       SLUICE_ASSIGN(const auto keys, read_keys(key_file_));
       options_.keys.insert(options_.keys.end(), keys.begin(), keys.end());
@@ -239,6 +253,7 @@ class Serve : public Command {
 
   ModelOptions model_;
   server::ServerOptions options_;
+  runtime::DiskCache disk_cache_;
   std::vector<std::string> aliases_;
   std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on",
                                                   sampling_defaults_ = "model";

@@ -35,14 +35,15 @@ int64_t Eviction::tokens_to_read(const PrefixTree::Checkpoint& checkpoint) const
   }
 }
 
-int32_t Eviction::choose(bool must_free_pages) const {
+int32_t Eviction::choose(Among among) const {
   int32_t chosen = -1;
   double lowest = std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < tree_.checkpoints_.size(); ++i) {
     const auto& checkpoint = tree_.checkpoints_[i];
     if (checkpoint.node < 0 || static_cast<int32_t>(i) == spared_) continue;
+    if (among == Among::kWithoutFile && checkpoint.file != PrefixTree::kNoFile) continue;
     const int64_t pages = freed_pages(checkpoint);
-    if (must_free_pages && pages == 0) continue;
+    if (among == Among::kWithPages && pages == 0) continue;
     const double bytes = static_cast<double>(tree_.bytes_.state) +
                          static_cast<double>(tree_.bytes_.page) * static_cast<double>(pages);
     const auto age = static_cast<double>(tree_.clock_ - checkpoint.last_use + 1);

@@ -16,11 +16,13 @@ class Eviction {
   explicit Eviction(const PrefixTree& tree, int32_t spared = -1) : tree_(tree), spared_(spared) {}
 
   // -1: there is none.
-  int32_t least_valuable() const { return choose(false); }
-  int32_t least_valuable_with_pages() const { return choose(true); }
+  int32_t least_valuable() const { return choose(Among::kAll); }
+  int32_t least_valuable_with_pages() const { return choose(Among::kWithPages); }
+  int32_t least_valuable_without_file() const { return choose(Among::kWithoutFile); }
 
  private:
-  int32_t choose(bool must_free_pages) const;
+  enum class Among : uint8_t { kAll, kWithPages, kWithoutFile };
+  int32_t choose(Among among) const;
   int64_t freed_pages(const PrefixTree::Checkpoint& checkpoint) const;
   int64_t tokens_to_read(const PrefixTree::Checkpoint& checkpoint) const;
 

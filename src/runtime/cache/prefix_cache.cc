@@ -48,6 +48,7 @@ Result<std::unique_ptr<PrefixCache>> PrefixCache::create(
     SLUICE_ASSIGN(made->states_,
                   StateStore::create(model, shape.sequences, size.checkpoints, with_draft_head));
   }
+  if (shape.disk.on()) SLUICE_TRY(made->open_disk(model, shape.disk, with_draft_head));
   return made;
 }
 
@@ -57,6 +58,11 @@ ops::View PrefixCache::begin(Sequence& sequence) {
   // With log probabilities of the prompt all its rows are wanted.
   if (on() && request.prompt_logprobs < 0)
     match = tree_.find(request.cache_space, request.prompt, request.reuse_answers);
+  if (disk_ && request.prompt_logprobs < 0) {
+    const int64_t in_memory = match.position;
+    match = find_on_disk(request, std::move(match));
+    sequence.report.cached_disk_tokens = std::max<int64_t>(match.position - in_memory, 0);
+  }
   tree_.hold(match);
   sequence.pages = match.pages;
   sequence.held_pages = static_cast<int64_t>(match.pages.size());
@@ -152,6 +158,7 @@ void PrefixCache::keep_end(Sequence& sequence) {
   const auto same = tree_.find(sequence.request.cache_space, sequence.tokens, true);
   if (same.checkpoint >= 0 && same.position == end) {
     if (same.answered == 0) return;
+    before_loss(same.checkpoint, false);
     tree_.forget(same.checkpoint);
   }
   while (sequence.held_pages < end / ops::kGrid) hang_page(sequence, true);
@@ -180,11 +187,27 @@ std::optional<RequestId> PrefixCache::reader_of_same(
                                              static_cast<int64_t>(request.prompt.size()) - 1);
     const auto beyond = std::upper_bound(reader->places.begin(), reader->places.end(), common);
     if (beyond == reader->places.begin()) continue;
-    if (!known)
+    if (!known) {
       known = tree_.find(request.cache_space, request.prompt, request.reuse_answers).position;
+      const auto hit = disk_
+                           ? disk_->find(request.cache_space, request.prompt, request.reuse_answers)
+                           : std::nullopt;
+      if (hit) known = std::max(*known, hit->position);
+    }
     if (*(beyond - 1) > *known) return reader->id;
   }
   return std::nullopt;
+}
+
+CacheUse PrefixCache::use() const {
+  CacheUse use;
+  use.states = tree_.checkpoints();
+  use.most_states = size_.checkpoints;
+  use.pages = tree_.pages_held();
+  use.most_pages = pool_.capacity();
+  use.pages_in_use = pool_.capacity() - pool_.free() - (tree_.pages_held() - tree_.pages_in_use());
+  if (disk_) use.disk = disk_->use();
+  return use;
 }
 
 bool PrefixCache::intact(std::span<const std::unique_ptr<Sequence>> running) const {

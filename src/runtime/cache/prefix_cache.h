@@ -2,7 +2,8 @@
 // answer left is taken over, what this one leaves is kept (design.md section 3, "Prefix tree").
 //
 // The engine calls begin(), after_step() and end(), and knows nothing else of the cache. Without
-// one (a budget of 0) the same calls hand out fresh pages and take them back.
+// one (a budget of 0) the same calls hand out fresh pages and take them back. With a disk tier
+// (disk_tier.h) begin() also looks there, and write_ahead() and save_some() keep it fed.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 
 #include "base/result.h"
 #include "model/text/text_model.h"
+#include "runtime/cache/disk_tier.h"
 #include "runtime/cache/page_pool.h"
 #include "runtime/cache/prefix_tree.h"
 #include "runtime/cache/state_store.h"
@@ -33,6 +35,10 @@ class PrefixCache {
 
   bool on() const { return size_.checkpoints > 0; }
 
+  // What files of the disk tier hold; without their fingerprint.
+  static SegmentForm file_form(const model::TextConfig& config, size_t page_bytes,
+                               bool with_draft_head);
+
   // Gives the sequence, which has a slot, pages for all its tokens and the state of as many of them
   // as are known. Returns the hidden vector before the first token to be read ([1, H], for the
   // draft head's row there); empty without a state or a draft head.
@@ -50,9 +56,12 @@ class PrefixCache {
   std::optional<RequestId> reader_of_same(const Sequence& waiting,
                                           std::span<const std::unique_ptr<Sequence>> running) const;
 
-  CacheUse use() const {
-    return {tree_.checkpoints(), size_.checkpoints, tree_.pages_held(), pool_.capacity()};
-  }
+  // Under load: while memory is short, what would go next is written. Between requests: so is
+  // everything else that has no file; false when there is nothing left to be written.
+  void write_ahead();
+  bool save_some();
+
+  CacheUse use() const;
 
   // Pages, checkpoints and references add up with what the running sequences hold.
   bool intact(std::span<const std::unique_ptr<Sequence>> running) const;
@@ -65,6 +74,16 @@ class PrefixCache {
   void hang_page(Sequence& sequence, bool answered);
   void save(Sequence& sequence, int64_t position, int32_t partial);
   void keep_end(Sequence& sequence);
+  void before_loss(int32_t checkpoint, bool evicted);
+
+  // prefix_cache_disk.cc
+  Status open_disk(const model::TextModel& model, const DiskCache& where, bool with_draft_head);
+  PrefixTree::Match find_on_disk(const Request& request, PrefixTree::Match in_memory);
+  void load(const DiskTier::Hit& hit, const Request& request);
+  bool load_pages(DiskTier::Reader& file, const Request& request, std::vector<int32_t>& path);
+  void load_state(DiskTier::Reader& file, uint64_t number, const Request& request,
+                  std::span<const int32_t> path);
+  void write_next();
 
   const CacheShape size_;
   PagePool pool_;
@@ -73,6 +92,10 @@ class PrefixCache {
   ops::Backend* backend_ = nullptr;
   ops::KvCache* cache_ = nullptr;
   ops::RecurrentState* recurrent_ = nullptr;
+
+  std::vector<float> piece_;        // of a file that is being read
+  int32_t being_written_ = -1;      // a checkpoint
+  std::unique_ptr<DiskTier> disk_;  // the last member: its thread reads pages and states
 };
 
 }  // namespace sluice::runtime

@@ -89,25 +89,37 @@ PrefixTree::Match PrefixTree::find(std::string_view space, Tokens tokens, bool w
 void PrefixTree::fill_in(Match& match) const {
   const Checkpoint& c = at(match.checkpoint);
   match.partial = c.partial;
+  match.pages = path_to(c.node);
   int64_t read = 0;
-  for (int32_t index = c.node; index != root(); index = node(index).parent) {
-    match.pages.push_back(index);
-    if (!node(index).answered) read += ops::kGrid;
-  }
-  std::reverse(match.pages.begin(), match.pages.end());
+  for (const int32_t index : match.pages) read += node(index).answered ? 0 : ops::kGrid;
   match.answered = match.position - read;
+}
+
+std::vector<int32_t> PrefixTree::path_to(int32_t index) const {
+  std::vector<int32_t> path;
+  for (; index != root(); index = node(index).parent) path.push_back(index);
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
+void PrefixTree::use(int32_t index) {
+  if (node(index).users++ == 0) ++used_pages_;
 }
 
 void PrefixTree::hold(const Match& match) {
   ++clock_;
   if (match.checkpoint >= 0) checkpoints_[static_cast<size_t>(match.checkpoint)].last_use = clock_;
-  for (const int32_t page : match.pages) ++node(page).users;
+  hold_pages(match.pages);
+}
+
+void PrefixTree::hold_pages(std::span<const int32_t> path) {
+  for (const int32_t page : path) use(page);
 }
 
 void PrefixTree::release(std::span<const int32_t> path) {
   for (size_t i = path.size(); i-- > 0;) {
     SLUICE_CHECK(node(path[i]).users > 0, "page {} has no user", path[i]);
-    --node(path[i]).users;
+    if (--node(path[i]).users == 0) --used_pages_;
     prune(path[i]);
   }
 }
@@ -132,16 +144,29 @@ bool PrefixTree::answered(std::span<const int32_t> path) const {
   return node(end_of(path)).answered;
 }
 
+int32_t PrefixTree::read_child(int32_t parent, std::string_view space, Tokens tokens) const {
+  for (int32_t child = node(parent).first_child; child >= 0; child = node(child).next_sibling) {
+    if (!visible(child, space, false)) continue;
+    if (std::equal(tokens.begin(), tokens.end(), node(child).tokens.begin())) return child;
+  }
+  return -1;
+}
+
+int32_t PrefixTree::hold_read_page(std::string_view space, std::span<const int32_t> path,
+                                   Tokens tokens) {
+  const int32_t parent = end_of(path);
+  const int32_t child = node(parent).answered ? -1 : read_child(parent, space, tokens);
+  if (child >= 0) use(child);
+  return child;
+}
+
 int32_t PrefixTree::add_page(std::string_view space, std::span<const int32_t> path, Tokens tokens,
                              int32_t page, bool answered) {
   SLUICE_CHECK(tokens.size() == ops::kGrid, "a page of {} tokens", tokens.size());
   const int32_t parent = end_of(path);
   answered = answered || node(parent).answered;
-  for (int32_t child = node(parent).first_child; !answered && child >= 0;
-       child = node(child).next_sibling) {
-    if (!visible(child, space, false)) continue;
-    if (!std::equal(tokens.begin(), tokens.end(), node(child).tokens.begin())) continue;
-    ++node(child).users;
+  if (const int32_t child = answered ? -1 : read_child(parent, space, tokens); child >= 0) {
+    use(child);
     pages_.give_back(page);
     return child;
   }
@@ -149,13 +174,13 @@ int32_t PrefixTree::add_page(std::string_view space, std::span<const int32_t> pa
   SLUICE_CHECK(!n.in_tree, "page {} is in the tree already", page);
   n.parent = parent;
   n.next_sibling = node(parent).first_child;
-  n.users = 1;
   n.in_tree = true;
   n.answered = answered;
   n.depth = node(parent).depth + 1;
   std::copy(tokens.begin(), tokens.end(), n.tokens.begin());
   if (parent == root()) n.space = space;
   node(parent).first_child = page;
+  use(page);
   ++held_pages_;
   return page;
 }
@@ -172,7 +197,7 @@ int32_t PrefixTree::add_checkpoint(const NewCheckpoint& wanted) {
   if (free_checkpoints_.empty()) {
     const int32_t victim = Eviction(*this).least_valuable();
     SLUICE_CHECK(victim >= 0, "a tree without room for checkpoints");
-    forget(victim);
+    evict(victim);
   }
   const int32_t index = free_checkpoints_.back();
   free_checkpoints_.pop_back();
@@ -220,17 +245,68 @@ void PrefixTree::forget(int32_t checkpoint) {
   prune(owner);
 }
 
+void PrefixTree::evict(int32_t checkpoint) {
+  if (told_) told_(checkpoint);
+  forget(checkpoint);
+}
+
+void PrefixTree::set_file(int32_t checkpoint, uint64_t file) {
+  Checkpoint& c = checkpoints_[static_cast<size_t>(checkpoint)];
+  SLUICE_CHECK(c.node >= 0, "checkpoint {} is free", checkpoint);
+  c.file = file;
+  if (file != kNeverAgain) node(c.node).file = file;
+}
+
+std::optional<std::vector<int32_t>> PrefixTree::path_of_file(uint64_t file) const {
+  for (int32_t index = 0; index < root(); ++index) {
+    if (node(index).in_tree && node(index).file == file) return path_to(index);
+  }
+  return std::nullopt;
+}
+
+int32_t PrefixTree::next_without_file() const {
+  int32_t next = Eviction(*this).least_valuable_without_file();
+  if (next < 0) return next;
+  // What is nearer to the root first: then each page is in one file.
+  for (int32_t index = at(next).node; index != root(); index = node(index).parent) {
+    for (int32_t i = node(index).first_checkpoint; i >= 0; i = at(i).next) {
+      if (at(i).file == kNoFile && position(at(i)) < position(at(next))) next = i;
+    }
+  }
+  return next;
+}
+
+PrefixTree::Material PrefixTree::material(int32_t checkpoint,
+                                          const std::function<bool(uint64_t file)>& there) const {
+  const Checkpoint& c = at(checkpoint);
+  Material made;
+  made.pages = path_to(c.node);
+  made.space = made.pages.empty() ? c.space : node(made.pages.front()).space;
+  made.partial = c.partial;
+  made.answered = is_answered(c);
+  for (const int32_t index : made.pages) {
+    const Node& n = node(index);
+    made.tokens.insert(made.tokens.end(), n.tokens.begin(), n.tokens.end());
+    made.read_pages += n.answered ? 0 : 1;
+    if (n.file == kNoFile || !there(n.file)) continue;
+    made.parent = n.file;
+    made.parent_pages = n.depth;
+  }
+  made.tokens.insert(made.tokens.end(), c.tail.begin(), c.tail.end());
+  return made;
+}
+
 std::optional<int32_t> PrefixTree::take_page(int32_t spared) {
   while (pages_.free() == 0) {
     const int32_t victim = Eviction(*this, spared).least_valuable_with_pages();
     if (victim < 0) return std::nullopt;
-    forget(victim);
+    evict(victim);
   }
   return pages_.take();
 }
 
 bool PrefixTree::intact() const {
-  int64_t pages = 0, checkpoints = 0;
+  int64_t pages = 0, used = 0, checkpoints = 0;
   std::vector<bool> seen(checkpoints_.size(), false);
   for (int32_t index = 0; index <= root(); ++index) {
     const Node& n = node(index);
@@ -240,6 +316,7 @@ bool PrefixTree::intact() const {
     }
     if (index != root()) {
       ++pages;
+      used += n.users > 0 ? 1 : 0;
       const Node& parent = node(n.parent);
       if (!parent.in_tree || n.depth != parent.depth + 1) return false;
       if (parent.answered && !n.answered) return false;
@@ -259,7 +336,7 @@ bool PrefixTree::intact() const {
       if (at(i).partial >= 0) ++pages;
     }
   }
-  return pages == held_pages_ && checkpoints == used_checkpoints_ &&
+  return pages == held_pages_ && used == used_pages_ && checkpoints == used_checkpoints_ &&
          checkpoints + static_cast<int64_t>(free_checkpoints_.size()) ==
              static_cast<int64_t>(checkpoints_.size());
 }

@@ -9,11 +9,13 @@
 //   answered   some row of the path was made while answering. Its bits depend on where the answer
 //              began, so it is never merged: each answer hangs its own chain.
 // The tree holds no keys, values or states, only the numbers of their places: a node's number is
-// its page's, a checkpoint's number is its state's.
+// its page's, a checkpoint's number is its state's. With a disk tier it knows of both which file
+// they are in, by a number that is never used again.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -57,6 +59,7 @@ class PrefixTree {
 
   // One user more of each page of a path; pages in use are not lost. Marks the checkpoint as used.
   void hold(const Match& match);
+  void hold_pages(std::span<const int32_t> path);
   // One user less. What is of no use to anybody then goes back to the pool. `path`: pages from the
   // root on, in order.
   void release(std::span<const int32_t> path);
@@ -67,6 +70,9 @@ class PrefixTree {
   int32_t add_page(std::string_view space, std::span<const int32_t> path, Tokens tokens,
                    int32_t page, bool answered);
   bool answered(std::span<const int32_t> path) const;
+  // The read page with these tokens behind a path that the caller holds, with one user more; -1:
+  // there is none.
+  int32_t hold_read_page(std::string_view space, std::span<const int32_t> path, Tokens tokens);
 
   struct NewCheckpoint {
     std::string_view space;
@@ -86,8 +92,40 @@ class PrefixTree {
   // Nothing when all pages are in use.
   std::optional<int32_t> take_page(int32_t spared = -1);
 
+  // ---- for the disk tier
+
+  // Called before a checkpoint is lost to make room.
+  void on_eviction(std::function<void(int32_t checkpoint)> told) { told_ = std::move(told); }
+
+  static constexpr uint64_t kNoFile = 0, kNeverAgain = ~uint64_t{0};
+  // The checkpoint's state and the pages before it are in `file`, or in those that it hangs on;
+  // kNeverAgain: do not offer it again.
+  void set_file(int32_t checkpoint, uint64_t file);
+  // The same for the pages of a path alone.
+  void set_file(std::span<const int32_t> path, uint64_t file) { node(end_of(path)).file = file; }
+  uint64_t file(int32_t checkpoint) const { return at(checkpoint).file; }
+  // Pages up to the end of a file; nothing: no page knows it.
+  std::optional<std::vector<int32_t>> path_of_file(uint64_t file) const;
+
+  // What to write next: of the checkpoints without a file the one that would go first, or what has
+  // to be on disk before it. -1: all have one.
+  int32_t next_without_file() const;
+
+  struct Material {
+    std::string_view space;
+    std::vector<int32_t> pages;  // from the beginning
+    std::vector<TokenId> tokens;
+    int64_t read_pages = 0;
+    int32_t partial = -1;
+    bool answered = false;
+    uint64_t parent = kNoFile;  // the nearest file on the path that `there` says is there
+    int64_t parent_pages = 0;
+  };
+  Material material(int32_t checkpoint, const std::function<bool(uint64_t file)>& there) const;
+
   int64_t pages_held() const { return held_pages_; }  // of the pool's, those in the tree
   int64_t checkpoints() const { return used_checkpoints_; }
+  int64_t pages_in_use() const { return used_pages_; }  // of these, by running sequences
   int64_t users(int32_t page) const { return nodes_[static_cast<size_t>(page)].users; }
 
   // Every link has its counterpart, pages and checkpoints add up, and whatever nobody uses leads to
@@ -102,6 +140,7 @@ class PrefixTree {
     int32_t users = 0;
     bool in_tree = false, answered = false;
     int64_t depth = 0;  // pages up to and with this one
+    uint64_t file = kNoFile;
     std::array<TokenId, ops::kGrid> tokens = {};
     std::string space;  // of the first page of a path
   };
@@ -110,6 +149,7 @@ class PrefixTree {
     int32_t next = -1;  // on the same node
     int32_t partial = -1;
     int64_t last_use = 0;
+    uint64_t file = kNoFile;
     std::vector<TokenId> tail, following;
     std::string space;  // if it hangs on the root
   };
@@ -129,6 +169,10 @@ class PrefixTree {
   void look_at_checkpoints(int32_t index, std::string_view space, Tokens tokens, bool with_answers,
                            Match& best) const;
   void fill_in(Match& match) const;
+  std::vector<int32_t> path_to(int32_t index) const;
+  int32_t read_child(int32_t parent, std::string_view space, Tokens tokens) const;
+  void use(int32_t index);
+  void evict(int32_t checkpoint);
   int32_t grid_checkpoint(int32_t index) const;  // the one without a tail; -1: none
   void prune(int32_t index);
 
@@ -137,7 +181,8 @@ class PrefixTree {
   std::vector<Node> nodes_;  // by page; the last is the root
   std::vector<Checkpoint> checkpoints_;
   std::vector<int32_t> free_checkpoints_;
-  int64_t held_pages_ = 0, used_checkpoints_ = 0;
+  std::function<void(int32_t)> told_;
+  int64_t held_pages_ = 0, used_pages_ = 0, used_checkpoints_ = 0;
   int64_t clock_ = 0;  // counts requests
 };
 

@@ -42,4 +42,20 @@ ops::View StateStore::restore(int32_t checkpoint, ops::RecurrentState& running, 
   return hidden_.empty() ? ops::View() : checkpoint_row(checkpoint);
 }
 
+void StateStore::export_layer(int32_t checkpoint, int64_t layer, std::span<float> values) const {
+  backend_->export_layer(*states_, checkpoint, layer, values);
+}
+
+void StateStore::import_layer(int32_t checkpoint, int64_t layer, std::span<const float> values) {
+  backend_->import_layer(*states_, checkpoint, layer, values);
+}
+
+std::vector<float> StateStore::export_hidden(int32_t checkpoint) const {
+  return hidden_.empty() ? std::vector<float>() : backend_->download(checkpoint_row(checkpoint));
+}
+
+void StateStore::import_hidden(int32_t checkpoint, std::span<const float> values) {
+  if (!hidden_.empty()) backend_->upload(checkpoint_row(checkpoint), values);
+}
+
 }  // namespace sluice::runtime

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "model/text/text_model.h"
@@ -29,6 +30,15 @@ class StateStore {
   void save(const ops::RecurrentState& running, int32_t slot, int32_t checkpoint);
   // Returns the hidden vector, [1, H], valid as long as the store; empty without.
   ops::View restore(int32_t checkpoint, ops::RecurrentState& running, int32_t slot);
+
+  // What a checkpoint holds, for keeping it elsewhere: the state by layers, as ops::RecurrentImage
+  // has it, and the hidden vector (none without). Layers may be taken out beside anything that
+  // leaves the checkpoint alone.
+  const ops::RecurrentSpec& spec() const { return states_->spec(); }
+  void export_layer(int32_t checkpoint, int64_t layer, std::span<float> values) const;
+  void import_layer(int32_t checkpoint, int64_t layer, std::span<const float> values);
+  std::vector<float> export_hidden(int32_t checkpoint) const;
+  void import_hidden(int32_t checkpoint, std::span<const float> values);
 
  private:
   StateStore() = default;

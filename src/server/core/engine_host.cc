@@ -133,6 +133,7 @@ Answerable<runtime::RequestId> EngineHost::submit(runtime::Request request,
     // The engine died meanwhile and will not look at this request any more.
     if (!alive_ && trackers_.erase(key) > 0) return busy;
     work_ = true;
+    settled_ = false;
   }
   wake_.notify_one();
   return *id;
@@ -143,6 +144,7 @@ void EngineHost::cancel(runtime::RequestId id) {
   {
     const std::lock_guard lock(mutex_);
     work_ = true;
+    settled_ = false;
   }
   wake_.notify_one();
 }
@@ -176,11 +178,17 @@ void EngineHost::note_step() {
 }
 
 void EngineHost::loop() {
+  // The disk tier's writer has one file at a time: it is looked after as often.
+  constexpr auto kWhileSaving = std::chrono::milliseconds(5);
   while (true) {
-    bool worked = false;
+    bool worked = false, saving = false;
     try {
       worked = !paused_ && engine_->step();
-      if (worked) note_step();
+      if (worked) {
+        note_step();
+      } else {
+        saving = engine_->save_some();
+      }
     } catch (const std::exception& error) {
       // A broken promise inside the engine: its state cannot be trusted any more.
       alive_ = false;
@@ -192,7 +200,13 @@ void EngineHost::loop() {
     ended_.clear();
     if (stopping_) break;
     if (worked) continue;
-    wake_.wait(lock, [this] { return work_ || stopping_; });
+    settled_ = !work_ && !saving;
+    const auto called = [this] { return work_ || stopping_; };
+    if (saving) {
+      wake_.wait_for(lock, kWhileSaving, called);
+    } else {
+      wake_.wait(lock, called);
+    }
     work_ = false;
     if (stopping_) break;
   }

@@ -56,6 +56,9 @@ class EngineHost {
                                         std::shared_ptr<JobListener> listener);
   void cancel(runtime::RequestId id);
 
+  // Nothing is being answered, and what is worth keeping is on disk (or nothing can be kept).
+  bool settled() const { return settled_ || !alive_; }
+
   bool alive() const { return alive_; }  // false after the engine broke a promise
   const EngineCounters& counters() const { return counters_; }
   std::optional<runtime::CacheUse> cache_use() const { return engine_->cache_use(); }
@@ -75,7 +78,7 @@ class EngineHost {
   std::unique_ptr<StepEngine> engine_;
   const int64_t most_requests_;
   EngineCounters counters_;
-  std::atomic<bool> alive_{true}, paused_{false};
+  std::atomic<bool> alive_{true}, paused_{false}, settled_{false};
   int64_t step_tokens_ = 0;  // the engine's thread only
 
   mutable std::mutex mutex_;

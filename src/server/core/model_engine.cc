@@ -13,10 +13,8 @@ class ModelEngine final : public StepEngine {
   }
   void cancel(runtime::RequestId id) override { engine_->cancel(id); }
   bool step() override { return engine_->step(); }
-  std::optional<runtime::CacheUse> cache_use() const override {
-    const runtime::CacheUse use = engine_->cache_use();
-    return use.most_states > 0 ? std::optional(use) : std::nullopt;
-  }
+  bool save_some() override { return engine_->save_some(); }
+  std::optional<runtime::CacheUse> cache_use() const override { return engine_->cache_use(); }
 
  private:
   std::unique_ptr<runtime::Engine> engine_;

@@ -29,7 +29,9 @@ class StepEngine {
   virtual void cancel(runtime::RequestId id) = 0;  // thread-safe
   // One step over all running requests; false when there is nothing to do. Called by one thread.
   virtual bool step() = 0;
-  // Nothing: there is no cache. Thread-safe.
+  // As runtime::Engine::save_some(); the thread of step().
+  virtual bool save_some() { return false; }
+  // Nothing: it keeps no pages. Thread-safe.
   virtual std::optional<runtime::CacheUse> cache_use() const { return std::nullopt; }
 };
 
