@@ -82,6 +82,22 @@ std::vector<float> TimedBackend::export_values(const ops::KvCache& cache, int64_
 void TimedBackend::copy_page(ops::KvCache& cache, int32_t from, int32_t to) {
   inner_->copy_page(cache, from, to);
 }
+void TimedBackend::export_layer(const ops::RecurrentState& state, int64_t slot, int64_t layer,
+                                std::span<float> image) {
+  inner_->export_layer(state, slot, layer, image);
+}
+void TimedBackend::import_layer(ops::RecurrentState& state, int64_t slot, int64_t layer,
+                                std::span<const float> image) {
+  inner_->import_layer(state, slot, layer, image);
+}
+void TimedBackend::export_page(const ops::KvCache& cache, int32_t page,
+                               std::span<std::byte> bytes) {
+  inner_->export_page(cache, page, bytes);
+}
+void TimedBackend::import_page(ops::KvCache& cache, int32_t page,
+                               std::span<const std::byte> bytes) {
+  inner_->import_page(cache, page, bytes);
+}
 
 void TimedBackend::do_upload(const ops::View& to, std::span<const float> values) {
   inner_->upload(to, values);

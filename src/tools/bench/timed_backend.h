@@ -48,6 +48,12 @@ class TimedBackend final : public ops::Backend {
   std::vector<float> export_values(const ops::KvCache& cache, int64_t layer,
                                    std::span<const int32_t> pages, int64_t count) override;
   void copy_page(ops::KvCache& cache, int32_t from, int32_t to) override;
+  void export_layer(const ops::RecurrentState& state, int64_t slot, int64_t layer,
+                    std::span<float> image) override;
+  void import_layer(ops::RecurrentState& state, int64_t slot, int64_t layer,
+                    std::span<const float> image) override;
+  void export_page(const ops::KvCache& cache, int32_t page, std::span<std::byte> bytes) override;
+  void import_page(ops::KvCache& cache, int32_t page, std::span<const std::byte> bytes) override;
 
  private:
   template <typename Work>
