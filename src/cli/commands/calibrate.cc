@@ -65,6 +65,7 @@ class CalibrateCommand : public Command {
     SLUICE_TRY(check_places(*loaded));
     SLUICE_ASSIGN(const CalibrationText text, read_text(*loaded));
     if (model_.draft_depth == "auto") model_.draft_depth = "1";
+    if (model_.kv.empty()) model_.kv = "f32";  // one window long: exact values cost nothing
     runtime::EngineShape shape;
     shape.context = model_.context;
     SLUICE_TRY(finish_loading(console, model_, *loaded, shape));
