@@ -85,7 +85,7 @@ TEST_F(Calibrate, BothFormsHoldTheSameAndTheQuantizerTakesThem) {
         {out("b.gguf"), "--to", "q4_0"}}) {
     std::vector<std::string> list = {"quantize", "sprout"};
     list.insert(list.end(), target.begin(), target.end());
-    list.insert(list.end(), {"--imatrix", out("a.gguf"), "--keep-mtp", "same"});
+    list.insert(list.end(), {"--imatrix", out("a.gguf"), "--keep-mtp", "same", "--threads", "1"});
     const ProgramResult result = run_program(list);
     EXPECT_EQ(result.exit_code, 0) << target[2] << ": " << result.err;
   }

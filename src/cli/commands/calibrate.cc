@@ -45,7 +45,8 @@ class CalibrateCommand : public Command {
                    "the activation ranges (default: beside --out, as *.ranges.json)");
     app.add_option("--format", format_, "gguf or dat, for a name that does not say it")
         ->check(CLI::IsMember({"gguf", "dat"}));
-    app.add_option("--chunks", chunks_, "reads so many windows of --context tokens (default: all)")
+    app.add_option("--chunks", chunks_,
+                   "reads so many windows of --context tokens, 512 unless said (default: all)")
         ->check(CLI::PositiveNumber);
     app.add_flag("--process-output", head_,
                  "adds the output matrix, which llama.cpp's tools leave without importance");
@@ -65,6 +66,7 @@ class CalibrateCommand : public Command {
     SLUICE_TRY(check_places(*loaded));
     SLUICE_ASSIGN(const CalibrationText text, read_text(*loaded));
     if (model_.draft_depth == "auto") model_.draft_depth = "1";
+    if (model_.kv.empty()) model_.kv = "f32";  // one window long: exact values cost nothing
     runtime::EngineShape shape;
     shape.context = model_.context;
     SLUICE_TRY(finish_loading(console, model_, *loaded, shape));
