@@ -257,8 +257,7 @@ Status Sweep::prepare(Cell& cell) {
 Status Sweep::visit(Cell& cell) {
   Figure& figure = cell.figure;
   const Clock::time_point begin = Clock::now();
-  const MachineSpeed speed = floor_->measure();
-  samples_.push_back(speed);
+  const MachineSpeed before = floor_->measure();
   double seconds = 0, tokens = 0;
   if (figure.kind == Figure::Kind::kPrompt) {
     SLUICE_ASSIGN(seconds, cell.lane->read_prompt(figure.context));
@@ -279,11 +278,15 @@ Status Sweep::visit(Cell& cell) {
       figure.accepted[i] += decoded.accepted[i];
     }
   }
+  const MachineSpeed after = floor_->measure();
+  samples_.insert(samples_.end(), {before, after});
   const double products = static_cast<double>(figure.cost.integer + figure.cost.floating);
+  const double peak = (before.fp32 + after.fp32) / 2;
   cell.seconds.push_back(seconds);
   cell.tokens.push_back(tokens);
-  cell.floors.push_back(floor_seconds(figure.cost, speed, mode()));
-  cell.fp32_shares.push_back(products / seconds / speed.fp32);
+  cell.floors.push_back(
+      (floor_seconds(figure.cost, before, mode()) + floor_seconds(figure.cost, after, mode())) / 2);
+  cell.fp32_shares.push_back(products / seconds / peak);
   cell.visit_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return {};
 }

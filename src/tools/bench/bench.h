@@ -1,5 +1,5 @@
 // The sweep behind `sluice bench`: prompts, answers by number of rows, drafts and context, each
-// repetition right behind a sample of what the machine can do, and all of them in turn.
+// repetition between two samples of what the machine can do, and all of them in turn.
 #pragma once
 
 #include <cstdint>

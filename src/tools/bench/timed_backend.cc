@@ -1,6 +1,8 @@
 #include "tools/bench/timed_backend.h"
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
 namespace sluice::tools {
@@ -113,17 +115,20 @@ void TimedBackend::do_download(const ops::View& from, std::span<float> values) {
 // ---- operations: timed
 
 std::string TimedBackend::product_name(const ops::MatmulArgs& args) const {
-  std::string formats;
-  std::vector<Format> seen;
+  // Sorted: which matrix of a group has which format changes from layer to layer.
+  std::set<std::string_view> formats;
   bool head = false;
   for (const ops::Product& product : args.products) {
     head = head || product.weight->rows() == vocabulary_;
-    const Format format = product.weight->format();
-    if (std::find(seen.begin(), seen.end(), format) != seen.end()) continue;
-    seen.push_back(format);
-    formats += (formats.empty() ? " " : " + ") + std::string(format_name(format));
+    formats.insert(format_name(product.weight->format()));
   }
-  return (head ? "head" : "products") + formats;
+  std::string name = head ? "head" : "products";
+  const char* separator = " ";
+  for (const std::string_view format : formats) {
+    name += separator + std::string(format);
+    separator = " + ";
+  }
+  return name;
 }
 
 void TimedBackend::do_matmul(const ops::MatmulArgs& args) {
