@@ -1,5 +1,5 @@
 // Against figures worked out by hand from models/sprout/config.json: H 256, MLP 768, three GDN
-// layers (4 key heads, 12 value heads, 64 wide, kernel 4), one attention layer (4 heads, 1 of keys
+// layers (4 key heads, 12 value heads, 64 wide, kernel 4), one attention layer (8 heads, 2 of keys
 // and values, 64 wide), vocabulary 4096, head tied to the embedding, a draft head of one layer, all
 // of it in BF16, which the reference backend keeps as F32.
 #include "tools/bench/step_cost.h"
@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kMlp = 3 * 768 * 256;
 constexpr int64_t kGdnLayer = 1280 * 256 + 768 * 256 + 2 * 12 * 256 + 256 * 768 + kMlp;
 // Queries with gates, key, value, out.
-constexpr int64_t kAttentionLayer = 512 * 256 + 2 * 64 * 256 + 256 * 256 + kMlp;
+constexpr int64_t kAttentionLayer = 1024 * 256 + 2 * 128 * 256 + 512 * 256 + kMlp;
 constexpr int64_t kLayers = 3 * kGdnLayer + kAttentionLayer;
 constexpr int64_t kHead = 4096 * 256;
 constexpr int64_t kDraft = 256 * 512 + kAttentionLayer;
@@ -29,7 +29,7 @@ class StepCostOfSprout : public testing::Test {
 };
 
 TEST_F(StepCostOfSprout, CountsEveryWeightOnce) {
-  ASSERT_EQ(kLayers, 4'769'792);
+  ASSERT_EQ(kLayers, 4'999'168);
   const ModelCounts counts = count(ops::KvFormat::kBF16);
   EXPECT_EQ(counts.layers.floating, kLayers);
   EXPECT_EQ(counts.layers.integer, 0);
@@ -46,28 +46,28 @@ TEST_F(StepCostOfSprout, CountsEveryWeightOnce) {
 
 TEST_F(StepCostOfSprout, CountsCacheAndState) {
   const ModelCounts counts = count(ops::KvFormat::kBF16);
-  EXPECT_EQ(counts.kv_bytes, 2u * 64 * 2);
-  EXPECT_EQ(counts.draft_kv_bytes, 2u * 64 * 2);
-  EXPECT_EQ(count(ops::KvFormat::kFp8).kv_bytes, 2u * 64);
+  EXPECT_EQ(counts.kv_bytes, 2u * 128 * 2);
+  EXPECT_EQ(counts.draft_kv_bytes, 2u * 128 * 2);
+  EXPECT_EQ(count(ops::KvFormat::kFp8).kv_bytes, 2u * 128);
   EXPECT_EQ(counts.state_bytes, 3u * (12 * 64 * 64 + 1280 * 3) * 4);
   EXPECT_EQ(counts.pending_bytes, 3u * (256 + 768 + 2 * 12 + 1280) * 4);
-  EXPECT_EQ(counts.attention_products, 2 * 4 * 64);
+  EXPECT_EQ(counts.attention_products, 2 * 8 * 64);
   EXPECT_EQ(counts.state_products, 3 * (3 * 12 * 64 * 64 + 1280 * 4));
 }
 
 TEST_F(StepCostOfSprout, AnswersOfTwoSequencesWithADraft) {
   const StepCost cost = answer_cost(count(ops::KvFormat::kBF16), 2, 1, 100);
-  EXPECT_EQ(cost.read_bytes, 31'449'120u);
+  EXPECT_EQ(cost.read_bytes, 33'386'528u);
   EXPECT_EQ(cost.update_bytes, 2'767'104u);
-  EXPECT_EQ(cost.floating, 29'409'280);
+  EXPECT_EQ(cost.floating, 31'092'736);
   EXPECT_EQ(cost.integer, 0);
 }
 
 TEST_F(StepCostOfSprout, APromptInTwoSteps) {
   const StepCost cost = prompt_cost(count(ops::KvFormat::kBF16), 100, 64);
-  EXPECT_EQ(cost.read_bytes, 42'513'472u);
+  EXPECT_EQ(cost.read_bytes, 44'364'864u);
   EXPECT_EQ(cost.update_bytes, 2'543'616u);
-  EXPECT_EQ(cost.floating, 526'386'176);
+  EXPECT_EQ(cost.floating, 551'909'376);
 }
 
 TEST_F(StepCostOfSprout, ThePackedFormCountsWhereThereIsOne) {
