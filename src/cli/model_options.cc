@@ -10,7 +10,8 @@ void ModelOptions::declare(CLI::App& app) {
   declare_model(app);
   app.add_option("--context", context, "tokens of context per sequence")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  app.add_option("--draft-depth", draft_depth, "drafts per step, 0 (off) to 8, or auto: as many as pay")
+  app.add_option("--draft-depth", draft_depth,
+                 "drafts per step, 0 (off) to 8, or auto: as many as pay")
       ->capture_default_str();
 }
 

@@ -63,8 +63,8 @@ TEST_F(Importance, MissingEntriesAreCountedInANote) {
   request.importance = &matrix;
   const auto plan = quantize::plan_safetensors(source_, request);
   ASSERT_TRUE(plan.ok());
-  // Two in each linear attention (the 72 columns of out_proj are not blocks of 16), four in the full
-  // one, three in each MLP, less the one that has an entry.
+  // Two in each linear attention (the 72 columns of out_proj are not blocks of 16), four in the
+  // full one, three in each MLP, less the one that has an entry.
   const std::string wanted = "21 tensors have no entry in the importance matrix";
   EXPECT_NE(std::find(plan->notes.begin(), plan->notes.end(), wanted), plan->notes.end());
 }
