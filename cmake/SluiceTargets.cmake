@@ -37,22 +37,25 @@ function(sluice_precompile_test target)
   target_precompile_headers(${target} REUSE_FROM sluice_test_headers)
 endfunction()
 
-# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...] [OPTIMISED]): one GoogleTest program, one ctest entry.
+# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...] [OPTIMISED] [OWN_HEADERS]): one GoogleTest program, one ctest entry.
 # Tests see SLUICE_SOURCE_DIR (the checkout) and find ../shared through tests/support/paths.h.
 function(sluice_test name)
-  cmake_parse_arguments(ARG "OPTIMISED" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "OPTIMISED;OWN_HEADERS" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name} PRIVATE SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   # GCC 12 at -O3 invents overlapping copies in "literal" + std::string (its bug 105651).
   target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
   # Expectations cost the compiler minutes and the processor nothing, so they are not optimised. OPTIMISED is for
-  # programs that compute their own references in long loops.
+  # programs that compute their own references in long loops; OWN_HEADERS for those whose libraries define macros that change
+  # the standard library (LibTorch), which a precompiled header cannot follow.
   if(ARG_OPTIMISED)
     target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O2>)
   else()
     target_compile_options(${name} PRIVATE -O0)
-    sluice_precompile_test(${name})
+    if(NOT ARG_OWN_HEADERS)
+      sluice_precompile_test(${name})
+    endif()
   endif()
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} sluice_test_support GTest::gmock GTest::gtest_main)
   if(NOT "suite" IN_LIST ARG_LABELS AND TARGET unit_tests)
