@@ -37,10 +37,11 @@ function(sluice_precompile_test target)
   target_precompile_headers(${target} REUSE_FROM sluice_test_headers)
 endfunction()
 
-# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...] [OPTIMISED] [OWN_HEADERS]): one GoogleTest program, one ctest entry.
+# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...] [OPTIMISED] [OWN_HEADERS] [WHOLE_MACHINE]): one GoogleTest program,
+# one ctest entry.
 # Tests see SLUICE_SOURCE_DIR (the checkout) and find ../shared through tests/support/paths.h.
 function(sluice_test name)
-  cmake_parse_arguments(ARG "OPTIMISED;OWN_HEADERS" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "OPTIMISED;OWN_HEADERS;WHOLE_MACHINE" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name} PRIVATE SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
@@ -63,9 +64,9 @@ function(sluice_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
-  # Suites run thread pools of the size of the machine. Two at once wait for each other's members at every barrier: a case of
-  # 1.5 s took 45.
-  if("suite" IN_LIST ARG_LABELS)
+  # WHOLE_MACHINE: runs alone. Two programs with a pool of threads each wait for each other's members at every barrier: a
+  # case of 1.5 s took 45.
+  if(ARG_WHOLE_MACHINE)
     set_tests_properties(${name} PROPERTIES PROCESSORS 2)
   endif()
 endfunction()
