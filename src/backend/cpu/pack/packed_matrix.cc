@@ -36,7 +36,7 @@ Extent extent_of(const EncodedMatrix& source, const UnitShape& shape) {
   return extent;
 }
 
-// A whole RowUnit is four times what most formats use: clearing it took as long as packing.
+// Only what the format uses: a whole RowUnit is four times that.
 void clear(RowUnit& row, size_t code_bytes) {
   std::memset(row.codes, 0, code_bytes);
   std::memset(row.super, 0, sizeof row.super);
