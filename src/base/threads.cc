@@ -29,10 +29,6 @@ int quota_cores() {
   return 0;
 }
 
-// Spinning this many turns covers the gap between two operations of a step (some microseconds); a
-// longer pause puts the member to sleep so that an idle server burns nothing.
-constexpr int kSpinTurns = 20000;
-
 inline void pause_once() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -42,11 +38,15 @@ inline void pause_once() {
 }
 
 template <typename Condition>
-void spin_then_wait(std::atomic<uint32_t>& value, Condition done) {
-  for (int turn = 0; turn < kSpinTurns; ++turn) {
-    if (done(value.load(std::memory_order_acquire))) return;
+void spin_then_wait(std::atomic<uint32_t>& value, SpinBudget& budget, Condition done) {
+  for (int left = budget.turns(); left > 0; --left) {
+    if (done(value.load(std::memory_order_acquire))) {
+      budget.succeeded();
+      return;
+    }
     pause_once();
   }
+  budget.failed();
   while (true) {
     const uint32_t seen = value.load(std::memory_order_acquire);
     if (done(seen)) return;
@@ -84,8 +84,9 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::member_loop(int member) {
   uint32_t seen = 0;
+  SpinBudget budget;
   while (true) {
-    spin_then_wait(generation_, [seen](uint32_t now) { return now != seen; });
+    spin_then_wait(generation_, budget, [seen](uint32_t now) { return now != seen; });
     ++seen;
     if (stopping_.load()) return;
     try {
@@ -117,7 +118,7 @@ void ThreadPool::run(const std::function<void(int, int)>& work) {
   } catch (...) {
     own = std::current_exception();
   }
-  spin_then_wait(remaining_, [](uint32_t left) { return left == 0; });
+  spin_then_wait(remaining_, budget_, [](uint32_t left) { return left == 0; });
   if (own) std::rethrow_exception(own);
   if (failed_.load()) std::rethrow_exception(std::exchange(failure_, nullptr));
 }

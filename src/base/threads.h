@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/spin_budget.h"
+
 namespace sluice {
 
 // Cores by scheduling affinity and cgroup CPU quota, rounded up, at least 1.
@@ -40,6 +42,7 @@ class ThreadPool {
   void finish_member();
 
   const int size_;
+  SpinBudget budget_;  // the caller's; members keep their own
   std::vector<std::thread> threads_;
   const std::function<void(int, int)>* work_ = nullptr;
   std::atomic<uint32_t> generation_{0};

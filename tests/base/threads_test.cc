@@ -35,6 +35,33 @@ TEST(ThreadPool, ManyShortRuns) {
   EXPECT_EQ(total, 6000);
 }
 
+TEST(SpinBudget, ShrinksWhileInVainAndComesBack) {
+  SpinBudget budget;
+  EXPECT_EQ(budget.turns(), SpinBudget::kMost);
+  for (int wait = 0; wait < 20; ++wait) budget.failed();
+  EXPECT_EQ(budget.turns(), SpinBudget::kFewest);
+  budget.succeeded();
+  EXPECT_EQ(budget.turns(), 2 * SpinBudget::kFewest);
+  for (int wait = 0; wait < 20; ++wait) budget.succeeded();
+  EXPECT_EQ(budget.turns(), SpinBudget::kMost);
+}
+
+TEST(SpinBudget, TriesTheMostNowAndThen) {
+  SpinBudget budget;
+  int tried = 0;
+  for (int wait = 0; wait < 1000; ++wait) {
+    tried += wait >= SpinBudget::kTryEvery && budget.turns() == SpinBudget::kMost;
+    budget.failed();
+  }
+  EXPECT_GE(tried, 10);
+  EXPECT_LE(tried, 20);
+  while (budget.turns() != SpinBudget::kMost) budget.failed();
+  budget.succeeded();  // the cores are free again
+  EXPECT_EQ(budget.turns(), SpinBudget::kMost);
+  budget.failed();
+  EXPECT_EQ(budget.turns(), SpinBudget::kMost / 2);
+}
+
 TEST(ThreadPool, PassesAnExceptionOn) {
   ThreadPool pool(3);
   for (int who = 0; who < 3; ++who) {
