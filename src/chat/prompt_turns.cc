@@ -71,12 +71,12 @@ std::vector<int64_t> message_borders(TokenSpan prompt, const TurnMarkers& marker
   return borders;
 }
 
-std::vector<TokenId> open_turn(TokenSpan prompt, const TurnMarkers& markers) {
+OpenTurn open_turn(TokenSpan prompt, const TurnMarkers& markers) {
   if (!markers.start || !markers.end) return {};
   const auto turns = assistant_turns(prompt, markers);
   if (turns.empty() || turns.back().closed || turns.back().end != prompt.size()) return {};
   const TokenSpan turn = prompt.subspan(turns.back().begin);
-  return {turn.begin(), turn.end()};
+  return {{turn.begin(), turn.end()}, turn_place(prompt.first(turns.back().begin))};
 }
 
 std::vector<TokenId> replay_turns(std::vector<TokenId> prompt, const Json& messages,
@@ -92,14 +92,15 @@ std::vector<TokenId> replay_turns(std::vector<TokenId> prompt, const Json& messa
   const auto copy_up_to = [&](size_t end) {
     replayed.insert(replayed.end(), prompt.begin() + static_cast<ptrdiff_t>(copied),
                     prompt.begin() + static_cast<ptrdiff_t>(end));
+    copied = end;
   };
   for (size_t i = 0; i < turns.size(); ++i) {
-    const auto sampled = memory.find(scope, *shown[i]);
+    copy_up_to(turns[i].begin);
+    const auto sampled = memory.find(scope, turn_place(replayed), *shown[i]);
     if (!sampled || sampled->empty() || sampled->back() != *markers.end) continue;
     const TokenSpan rendered =
         TokenSpan(prompt).subspan(turns[i].begin, turns[i].end - turns[i].begin);
     if (contains(*sampled, markers.thought) && !contains(rendered, markers.thought)) continue;
-    copy_up_to(turns[i].begin);
     replayed.insert(replayed.end(), sampled->begin(), sampled->end());
     copied = turns[i].end;
   }

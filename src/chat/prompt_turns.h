@@ -33,8 +33,12 @@ using TokenSpan = std::span<const tokenizer::TokenId>;
 std::vector<int64_t> message_borders(TokenSpan prompt, const TurnMarkers& markers);
 
 // The beginning of the answer's turn: the prompt from its last turn start on, if that is the
-// assistant's and open. Nothing otherwise. What memory keeps of a turn begins with it.
-std::vector<tokenizer::TokenId> open_turn(TokenSpan prompt, const TurnMarkers& markers);
+// assistant's and open. No tokens otherwise. What memory keeps of a turn begins with them.
+struct OpenTurn {
+  std::vector<tokenizer::TokenId> tokens;
+  TurnPlace place = 0;
+};
+OpenTurn open_turn(TokenSpan prompt, const TurnMarkers& markers);
 
 // `prompt` with each closed turn of the assistant that `memory` knows written as it was sampled.
 // `messages`: the array that was rendered; `last_is_open`: its last message is being continued.

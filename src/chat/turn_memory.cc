@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <utility>
 
 #include "chat/calls/markup.h"
@@ -86,10 +87,15 @@ size_t TurnMemory::Turn::bytes() const {
 
 TurnMemory::TurnMemory(size_t budget_bytes) : budget_bytes_(budget_bytes) {}
 
-void TurnMemory::remember(std::string_view scope, const Json& message,
+TurnPlace turn_place(std::span<const tokenizer::TokenId> before) {
+  const auto bytes = std::as_bytes(before);
+  return std::hash<std::string_view>()({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+void TurnMemory::remember(std::string_view scope, TurnPlace place, const Json& message,
                           std::vector<tokenizer::TokenId> tokens) {
   // A line break cannot stand in the form, so that scopes do not mix with it.
-  Turn turn{std::string(scope) + '\n' + visible_form(message), reasoning_of(message),
+  Turn turn{std::string(scope) + '\n' + visible_form(message), reasoning_of(message), place,
             std::move(tokens)};
   const std::lock_guard lock(mutex_);
   bytes_ += turn.bytes();
@@ -106,19 +112,24 @@ void TurnMemory::remember(std::string_view scope, const Json& message,
 }
 
 std::optional<std::vector<tokenizer::TokenId>> TurnMemory::find(std::string_view scope,
+                                                                TurnPlace place,
                                                                 const Json& message) {
   const std::string key = std::string(scope) + '\n' + visible_form(message);
   const std::string reasoning = reasoning_of(message);
   const std::lock_guard lock(mutex_);
   const auto [first, last] = by_key_.equal_range(key);
+  std::optional<Turns::iterator> found;
   // Entries of one key stand in the order in which they came.
   for (auto entry = last; entry != first;) {
     --entry;
     if (!reasoning.empty() && entry->second->reasoning != reasoning) continue;
-    turns_.splice(turns_.begin(), turns_, entry->second);
-    return entry->second->tokens;
+    const bool here = entry->second->place == place;
+    if (here || !found) found = entry->second;
+    if (here) break;
   }
-  return std::nullopt;
+  if (!found) return std::nullopt;
+  turns_.splice(turns_.begin(), turns_, *found);
+  return (*found)->tokens;
 }
 
 size_t TurnMemory::bytes() const {

@@ -7,10 +7,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,10 @@
 
 namespace sluice::chat {
 
+// Where in which conversation a turn stands: all the tokens before it, in one number.
+using TurnPlace = uint64_t;
+TurnPlace turn_place(std::span<const tokenizer::TokenId> before);
+
 class TurnMemory {
  public:
   // Forgets the least recently used turns beyond so many bytes.
@@ -27,21 +33,24 @@ class TurnMemory {
 
   // `message` is the answer as it was sent: an assistant message with content, reasoning_content
   // (or reasoning) and tool_calls. `scope` keeps users apart (the API key): a turn is found in its
-  // own scope only. `tokens` are the turn's, from the first sampled one on.
-  void remember(std::string_view scope, const Json& message,
+  // own scope only. `tokens` are the whole turn's.
+  void remember(std::string_view scope, TurnPlace place, const Json& message,
                 std::vector<tokenizer::TokenId> tokens);
 
-  // The tokens of the latest turn that shows what `message` shows: the same text but for white
-  // space around it, the same calls with equal arguments in any order of keys. A thought must be
-  // the same if the message has one. Whether the thought may be replayed, and whether what stands
-  // before the turn is the same, is the caller's to decide.
-  std::optional<std::vector<tokenizer::TokenId>> find(std::string_view scope, const Json& message);
+  // The tokens of a turn that shows what `message` shows: the same text but for white space around
+  // it, the same calls with equal arguments in any order of keys. A thought must be the same if the
+  // message has one. Of several the one of this place, since an agent often answers twice alike in
+  // other tokens; the latest if none stood here. Whether the thought may be replayed is the
+  // caller's to decide.
+  std::optional<std::vector<tokenizer::TokenId>> find(std::string_view scope, TurnPlace place,
+                                                      const Json& message);
 
   size_t bytes() const;
 
  private:
   struct Turn {
     std::string key, reasoning;
+    TurnPlace place = 0;
     std::vector<tokenizer::TokenId> tokens;
     size_t bytes() const;
   };

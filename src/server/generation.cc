@@ -65,11 +65,11 @@ class Generator::Run {
   ApiError failure_error() const;
 
   // A choice's turn, for the day it comes back in a prompt.
-  struct OpenTurn {
-    std::vector<TokenId> tokens;  // from the turn's start; empty: not a turn
+  struct ChoiceTurn {
+    chat::OpenTurn made;  // grows with the answer
     WholeChoice shown;
   };
-  void remember(OpenTurn& turn);
+  void remember(ChoiceTurn& turn);
 
   Generator& generator_;
   http::Exchange& exchange_;
@@ -79,7 +79,7 @@ class Generator::Run {
   const std::shared_ptr<Pace> pace_ = std::make_shared<Pace>();
   std::vector<Answer> answers_;
   std::vector<runtime::RequestId> ids_;
-  std::vector<OpenTurn> turns_;
+  std::vector<ChoiceTurn> turns_;
   Replay replay_;
   std::vector<bool> over_;  // the engine has ended this choice
   std::unique_ptr<AnswerEncoder> encoder_;
@@ -173,7 +173,7 @@ std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>
       auto id = generator_.host_.submit(std::move(*request), facts, listener);
       if (!id.ok()) return id.error();  // the destructor cancels those before
       listener->set_id(*id);
-      turns_.push_back({prompt.turn_head, {}});
+      turns_.push_back({prompt.turn, {}});
       ids_.push_back(*id);
       over_.push_back(false);
     }
@@ -196,7 +196,8 @@ std::vector<AnswerEvent> Generator::Run::digest(const EngineEvent& event) {
   if (std::holds_alternative<EngineEvent::PromptToken>(event.what)) return {};
   if (const auto* token = std::get_if<runtime::SampledToken>(&event.what)) {
     if (answer.wants_no_more()) return {};
-    if (!turns_[choice].tokens.empty()) turns_[choice].tokens.push_back(token->id);
+    std::vector<TokenId>& turn = turns_[choice].made.tokens;
+    if (!turn.empty()) turn.push_back(token->id);
     std::vector<AnswerEvent> events = answer.on_token(*token);
     for (const AnswerEvent& made : events) turns_[choice].shown.add(made);
     if (answer.wants_no_more()) generator_.host_.cancel(ids_[choice]);
@@ -243,15 +244,16 @@ void Generator::Run::note_finish(size_t choice, const Finish& finish) {
 }
 
 // Only a whole turn can come back as one: an answer that was cut is rendered anew.
-void Generator::Run::remember(OpenTurn& turn) {
+void Generator::Run::remember(ChoiceTurn& turn) {
   const Finish& finish = turn.shown.finish;
   const bool whole =
       finish.cause == Finish::Cause::kEndOfTurn || finish.cause == Finish::Cause::kToolCall;
-  if (replay_.memory == nullptr || turn.tokens.empty() || !whole) return;
+  if (replay_.memory == nullptr || turn.made.tokens.empty() || !whole) return;
   // A grammar, or the limit of one call, ends a turn before the model writes its end.
   const auto end = generator_.model_.tokenizer->find_added("<|im_end|>");
-  if (end && !finish.report.stop_id) turn.tokens.push_back(*end);
-  replay_.memory->remember(replay_.scope, turn.shown.message(), std::move(turn.tokens));
+  if (end && !finish.report.stop_id) turn.made.tokens.push_back(*end);
+  replay_.memory->remember(replay_.scope, turn.made.place, turn.shown.message(),
+                           std::move(turn.made.tokens));
 }
 
 ApiError Generator::Run::failure_error() const {

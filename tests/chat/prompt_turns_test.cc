@@ -52,17 +52,17 @@ TEST(PromptTurns, BordersStandBehindMessagesAndResults) {
 }
 
 TEST(PromptTurns, TheOpenTurnIsTheAnswersBeginning) {
-  EXPECT_EQ(open_turn(encode(kUser + kOpen), markers()), encode(kOpen));
-  EXPECT_TRUE(open_turn(encode(kUser), markers()).empty());
-  EXPECT_TRUE(open_turn(encode("<|im_start|>assistant\nyes<|im_end|>"), markers()).empty());
-  EXPECT_TRUE(open_turn(encode("text"), markers()).empty());
+  EXPECT_EQ(open_turn(encode(kUser + kOpen), markers()).tokens, encode(kOpen));
+  EXPECT_TRUE(open_turn(encode(kUser), markers()).tokens.empty());
+  EXPECT_TRUE(open_turn(encode("<|im_start|>assistant\nyes<|im_end|>"), markers()).tokens.empty());
+  EXPECT_TRUE(open_turn(encode("text"), markers()).tokens.empty());
 }
 
 class Replay : public testing::Test {
  protected:
   Replay() {
-    memory.remember("me", json(R"({"content": "yes", "reasoning_content": "hm"})"), sampled);
-    memory.remember("me", json(R"({"content": "plain"})"), unthought);
+    memory.remember("me", 0, json(R"({"content": "yes", "reasoning_content": "hm"})"), sampled);
+    memory.remember("me", 0, json(R"({"content": "plain"})"), unthought);
   }
   Ids replayed(const std::string& prompt, const std::string& messages, bool open = false,
                std::string_view scope = "me") {
@@ -93,6 +93,24 @@ TEST_F(Replay, ATurnIsWrittenAsItWasSampled) {
   const std::string empty =
       kUser + "<|im_start|>assistant\n<think>\n\n</think>\n\nyes<|im_end|>\n" + kUser + kOpen;
   EXPECT_EQ(replayed(empty, messages), expected);
+}
+
+TEST_F(Replay, EqualTurnsOfOneConversationKeepTheirOwnTokens) {
+  const std::string rendered = "<|im_start|>assistant\nyes<|im_end|>";
+  const Ids first = encode("<|im_start|>assistant\ny es<|im_end|>");
+  const Ids second = encode("<|im_start|>assistant\nye s<|im_end|>");
+  Ids expected = encode(kUser);
+  memory.remember("me", turn_place(expected), json(R"({"content": "yes"})"), first);
+  expected.insert(expected.end(), first.begin(), first.end());
+  const Ids between = encode("\n" + kUser);
+  expected.insert(expected.end(), between.begin(), between.end());
+  memory.remember("me", turn_place(expected), json(R"({"content": "yes"})"), second);
+  expected.insert(expected.end(), second.begin(), second.end());
+  EXPECT_EQ(
+      replayed(kUser + rendered + "\n" + kUser + rendered,
+               R"([{"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes"},
+                         {"role": "user", "content": "hello"}, {"role": "assistant", "content": "yes"}])"),
+      expected);
 }
 
 TEST_F(Replay, AThoughtThatTheTemplateLeavesOutStaysOut) {

@@ -79,9 +79,10 @@ Turn take_turn(runtime::Engine& engine, const ModelText& text, const Json& messa
   }
   for (const AnswerEvent& event : answer.on_finish(turn.raw.report)) turn.shown.add(event);
   if (replay.memory != nullptr && turn.raw.report.stop_id) {
-    std::vector<TokenId> tokens = prompt.turn_head;
+    std::vector<TokenId> tokens = prompt.turn.tokens;
     tokens.insert(tokens.end(), turn.raw.ids.begin(), turn.raw.ids.end());
-    replay.memory->remember(replay.scope, turn.shown.message(), std::move(tokens));
+    replay.memory->remember(replay.scope, prompt.turn.place, turn.shown.message(),
+                            std::move(tokens));
   }
   return turn;
 }

@@ -290,7 +290,7 @@ class Run : public Command {
         options_.ignore_eos ? std::vector<int32_t>() : loaded_->binding.config.stop_ids,
         chat::open_thought(job.prompt, chat::ThinkMarkers::of(*loaded_->tokenizer())).has_value(),
         job.stop_strings);
-    std::vector<int32_t> turn = chat::open_turn(job.prompt, markers);
+    chat::OpenTurn turn = chat::open_turn(job.prompt, markers);
     interrupt_count() = 0;
     SLUICE_ASSIGN(const runtime::RequestId id, engine_->submit(std::move(job), printer));
     while (engine_->step()) {
@@ -304,9 +304,9 @@ class Run : public Command {
     messages_ = std::move(messages);
     Json reply = message("assistant", printer.content);
     if (!printer.reasoning.empty()) reply.set("reasoning_content", printer.reasoning);
-    if (printer.report.stop_id && !turn.empty()) {
-      turn.insert(turn.end(), printer.tokens.begin(), printer.tokens.end());
-      turns_.remember({}, reply, std::move(turn));
+    if (printer.report.stop_id && !turn.tokens.empty()) {
+      turn.tokens.insert(turn.tokens.end(), printer.tokens.begin(), printer.tokens.end());
+      turns_.remember({}, turn.place, reply, std::move(turn.tokens));
     }
     messages_.push_back(std::move(reply));
     if (printer.report.finish == runtime::FinishReason::kCancelled)

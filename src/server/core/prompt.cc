@@ -78,7 +78,7 @@ Answerable<PreparedPrompt> prepare_conversation(const GenerationRequest& request
                                     *replay.memory, markers);
   }
   prompt.borders = chat::message_borders(prompt.ids, markers);
-  if (!normalised->continue_final_message) prompt.turn_head = chat::open_turn(prompt.ids, markers);
+  if (!normalised->continue_final_message) prompt.turn = chat::open_turn(prompt.ids, markers);
   prompt.text = std::move(rendered->text);
   prompt.thinking_open =
       chat::open_thought(prompt.ids, chat::ThinkMarkers::of(*model.tokenizer)).has_value();

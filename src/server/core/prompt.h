@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/prompt_turns.h"
 #include "chat/turn_memory.h"
 #include "server/core/api_error.h"
 #include "server/core/model_text.h"
@@ -15,9 +16,8 @@ namespace sluice::server {
 struct PreparedPrompt {
   std::vector<TokenId> ids;
   std::vector<int64_t> borders;  // ends of messages and tool results
-  std::vector<TokenId> turn_head =
-      {};            // what the answer's turn begins with; empty: not a turn of its own
-  std::string text;  // what was rendered; empty for a prompt of ids
+  chat::OpenTurn turn = {};      // the answer's own; no tokens: it has none
+  std::string text;              // what was rendered; empty for a prompt of ids
   bool thinking_open = false;
 };
 
