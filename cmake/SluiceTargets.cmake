@@ -5,6 +5,7 @@ function(sluice_library name)
     add_library(sluice_${name} STATIC ${ARG_SOURCES})
     target_include_directories(sluice_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
     target_link_libraries(sluice_${name} PUBLIC ${ARG_DEPENDS})
+    sluice_precompile_library(sluice_${name})
   else()
     add_library(sluice_${name} INTERFACE)
     target_include_directories(sluice_${name} INTERFACE ${PROJECT_SOURCE_DIR}/src)
@@ -21,9 +22,22 @@ function(sluice_test_library name)
   target_link_libraries(${name} PUBLIC ${ARG_DEPENDS} sluice_test_support GTest::gmock)
 endfunction()
 
-# GoogleTest's headers, which are most of what a test program makes the compiler read, are compiled once. Only for
-# unoptimised programs: from a precompiled header GCC 12 takes its false alarms inside the standard library, which come with
-# optimisation, for ours. Not with ccache, which gains more and cannot cache what a precompiled header went into.
+# Headers that most files of many targets read are compiled once. With GCC only in unoptimised programs: from a precompiled
+# header GCC 12 takes its false alarms inside the standard library, which come with optimisation, for ours. Not with ccache,
+# which gains more and cannot cache what a precompiled header went into; its builds also show an include that is missing.
+function(sluice_precompile_library target)
+  if(CCACHE_PROGRAM OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    return()
+  endif()
+  if(NOT TARGET sluice_library_headers)
+    add_library(sluice_library_headers STATIC ${PROJECT_SOURCE_DIR}/cmake/library_headers.cc)
+    target_link_libraries(sluice_library_headers PRIVATE fmt::fmt)
+    target_precompile_headers(sluice_library_headers PRIVATE <algorithm> <functional> <map> <memory> <optional> <string>
+                              <vector> <fmt/format.h>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM sluice_library_headers)
+endfunction()
+
 function(sluice_precompile_test target)
   if(CCACHE_PROGRAM)
     return()
@@ -37,11 +51,11 @@ function(sluice_precompile_test target)
   target_precompile_headers(${target} REUSE_FROM sluice_test_headers)
 endfunction()
 
-# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...] [OPTIMISED] [OWN_HEADERS] [WHOLE_MACHINE]): one GoogleTest program,
-# one ctest entry.
+# sluice_test(NAME SOURCES... DEPENDS targets... [LABELS ...] [OPTIMISED] [OWN_HEADERS]): one GoogleTest program, one ctest
+# entry.
 # Tests see SLUICE_SOURCE_DIR (the checkout) and find ../shared through tests/support/paths.h.
 function(sluice_test name)
-  cmake_parse_arguments(ARG "OPTIMISED;OWN_HEADERS;WHOLE_MACHINE" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "OPTIMISED;OWN_HEADERS" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name} PRIVATE SLUICE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
@@ -64,11 +78,6 @@ function(sluice_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
-  # WHOLE_MACHINE: runs alone. Two programs with a pool of threads each wait for each other's members at every barrier: a
-  # case of 1.5 s took 45.
-  if(ARG_WHOLE_MACHINE)
-    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
-  endif()
 endfunction()
 
 # sluice_fuzz(NAME SOURCES... DEPENDS targets...): a libFuzzer program, only with SLUICE_FUZZ.

@@ -1,0 +1,1 @@
+// Nothing but the library whose precompiled headers the others share (SluiceTargets.cmake).
