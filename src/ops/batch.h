@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace sluice::ops {
@@ -58,5 +59,11 @@ struct Batch {
     return count;
   }
 };
+
+// What reads one text and nothing else: `tokens` as one segment of slot 0, its first row at cache
+// index `first_index` and rotary position `first_position`. (A draft head's row p holds token p +
+// 1: its index is one higher than its position.) `pages` are all of the sequence's.
+Batch one_sequence(std::span<const int32_t> tokens, int64_t first_index, int64_t first_position,
+                   std::span<const int32_t> pages, Role role);
 
 }  // namespace sluice::ops

@@ -46,6 +46,9 @@ struct Request {
   bool reuse_answers = true;
   // Prompts of different spaces share nothing.
   std::string cache_space;
+
+  int64_t priority = 0;  // the lower goes first: into the batch, and to have its prompt read
+  std::string client;    // whose it is: of one priority, clients take turns
 };
 
 struct TokenEvent {

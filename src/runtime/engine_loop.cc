@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
+#include <string_view>
 
 #include "base/check.h"
 
@@ -26,13 +29,15 @@ std::vector<TokenId> find_markers(const tokenizer::Tokenizer* tokenizer) {
 }  // namespace
 
 Engine::Loop::Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, const EngineShape& s,
-                   MillisecondClock clock)
+                   MillisecondClock c)
     : model(m),
       tokenizer(t),
       shape(s),
       markers(find_markers(t)),
       allowed(mask_words(static_cast<size_t>(m.config().vocabulary))),
-      depths(m.mtp() != nullptr ? s.draft_depth : 0, s.adaptive_depth, std::move(clock)) {
+      clock(std::move(c)),
+      depths(m.mtp() != nullptr ? s.draft_depth : 0, s.adaptive_depth, clock),
+      pace(s.prompt_rows, s.keep_pace) {
   for (int64_t slot = s.sequences - 1; slot >= 0; --slot)
     free_slots.push_back(static_cast<int32_t>(slot));
 }
@@ -92,9 +97,8 @@ Status Engine::Loop::check(const Request& request) const {
 bool Engine::Loop::step() {
   admit();
   if (running.empty()) return false;
-  std::vector<Sequence*> sequences;
-  for (const auto& sequence : running) sequences.push_back(sequence.get());
-  const StepPlan plan = schedule(sequences, shape.prompt_rows);
+  const double begin = shape.keep_pace ? clock() : 0;
+  const StepPlan plan = plan_step();
   depths.begin_step();
   const ops::View hidden = model.forward(plan.batch, *cache, *recurrent, *workspace);
   sample_step(plan, hidden);
@@ -103,7 +107,30 @@ bool Engine::Loop::step() {
   remember(plan);
   retire();
   prefixes->write_ahead();
+  if (shape.keep_pace) note_pace(plan, clock() - begin);
   return true;
+}
+
+StepPlan Engine::Loop::plan_step() {
+  std::vector<Sequence*> sequences;
+  bool answers = false;
+  for (const auto& sequence : running) {
+    sequences.push_back(sequence.get());
+    answers = answers || !sequence->reading_prompt();
+  }
+  StepPlan plan = schedule(sequences, pace.rows(answers));
+  ++steps;
+  for (const ScheduledSegment& segment : plan.segments) {
+    if (segment.answer) continue;
+    segment.sequence->last_read = steps;
+    prompt_rows_read += segment.row_count;
+  }
+  return plan;
+}
+
+void Engine::Loop::note_pace(const StepPlan& plan, double ms) {
+  const int64_t answer_rows = plan.batch.answer_rows();
+  pace.on_step(answer_rows > 0, plan.batch.row_count() - answer_rows, ms);
 }
 
 void Engine::Loop::admit() {
@@ -133,12 +160,29 @@ void Engine::Loop::admit() {
   }
 }
 
-// The first that waits, but for those that begin like a prompt that is being read just now: when
-// that has been read they will find it.
+// Places in the inbox: by priority, then clients with the fewest running, then as they came.
+std::vector<size_t> Engine::Loop::waiting_in_turn() const {
+  std::map<std::string_view, int64_t> held;
+  for (const auto& sequence : running) ++held[sequence->request.client];
+  std::vector<size_t> places(inbox.size());
+  std::iota(places.begin(), places.end(), size_t{0});
+  const auto urgency = [&](size_t place) {
+    const Request& request = inbox[place]->request;
+    return std::pair(request.priority, held[request.client]);
+  };
+  std::stable_sort(places.begin(), places.end(),
+                   [&](size_t a, size_t b) { return urgency(a) < urgency(b); });
+  return places;
+}
+
+// The first in turn, but for those that begin like a prompt that is being read just now: when that
+// has been read they will find it.
 std::unique_ptr<Sequence> Engine::Loop::next_waiting() {
   constexpr size_t kLookAhead = 16;
   const std::lock_guard lock(inbox_mutex);
-  for (size_t i = 0; i < std::min(inbox.size(), kLookAhead); ++i) {
+  std::vector<size_t> places = waiting_in_turn();
+  places.resize(std::min(places.size(), kLookAhead));
+  for (const size_t i : places) {
     Sequence& candidate = *inbox[i];
     if (const auto reader = prefixes->reader_of_same(candidate, running)) {
       // Once only, so that nobody waits behind a row of such readers.
@@ -167,6 +211,7 @@ void Engine::Loop::start(Sequence& sequence) {
                              sequence.token_limit - sequence.prompt_length);
   }
   if (request.grammar) sequence.mask = request.grammar->begin();
+  sequence.rows_before = prompt_rows_read;
   sequence.slot = free_slots.back();
   free_slots.pop_back();
   const ops::View hidden = prefixes->begin(sequence);

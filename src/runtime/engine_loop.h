@@ -10,6 +10,7 @@
 
 #include "runtime/cache/prefix_cache.h"
 #include "runtime/engine.h"
+#include "runtime/scheduler/prompt_pace.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/sequence.h"
 #include "runtime/spec/draft_depths.h"
@@ -37,7 +38,9 @@ class Engine::Loop {
   const EngineShape shape;
   const std::vector<TokenId> markers;
   std::vector<uint64_t> allowed;  // the mask of the row being sampled
+  const MillisecondClock clock;
   DraftDepths depths;
+  PromptPace pace;
 
   std::unique_ptr<ops::KvCache> cache;
   std::unique_ptr<ops::RecurrentState> recurrent;
@@ -46,7 +49,8 @@ class Engine::Loop {
   std::unique_ptr<PrefixCache> prefixes;
 
   std::vector<int32_t> free_slots;
-  std::vector<std::unique_ptr<Sequence>> running;  // in order of arrival
+  std::vector<std::unique_ptr<Sequence>> running;  // in the order in which they were admitted
+  int64_t steps = 0, prompt_rows_read = 0;
 
   std::mutex inbox_mutex;  // guards the three below
   std::deque<std::unique_ptr<Sequence>> inbox;
@@ -59,7 +63,10 @@ class Engine::Loop {
  private:
   void admit();
   std::unique_ptr<Sequence> next_waiting();
+  std::vector<size_t> waiting_in_turn() const;
   void start(Sequence& sequence);
+  StepPlan plan_step();
+  void note_pace(const StepPlan& plan, double ms);
   void propose(const StepPlan& plan, const ops::View& hidden);
   void remember(const StepPlan& plan);
   void retire();

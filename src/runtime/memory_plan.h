@@ -28,7 +28,8 @@ struct EngineShape {
   ops::KvFormat kv = ops::KvFormat::kBF16;
   int draft_depth = 0;  // greatest number of drafts per step; 0 = the draft head is not loaded
   bool adaptive_depth = false;  // each sequence's depth follows what its drafts are worth
-  int64_t prompt_rows = 512;    // prompt tokens read per step, a multiple of 64
+  int64_t prompt_rows = 512;    // prompt tokens read per step, at most; a multiple of 64
+  bool keep_pace = false;       // fewer of them beside answers (scheduler/prompt_pace.h)
   uint64_t prefix_cache = 0;    // bytes for prompts that have been read; 0: each is read anew
   DiskCache disk;               // needs a prefix cache
 

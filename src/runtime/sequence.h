@@ -29,6 +29,10 @@ struct Sequence {
   int32_t commit = 0;
   std::vector<TokenId> drafts;  // proposals for the tokens after tokens.back()
 
+  // What the scheduler goes by while the prompt is being read.
+  int64_t rows_before = 0;  // rows of prompts that the engine had read when this one began
+  int64_t last_read = 0;    // the step that last read of it, counted from 1
+
   bool row_follows = false;  // while sampling a step: the next row continues what was accepted
 
   int32_t slot = -1;

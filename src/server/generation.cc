@@ -151,6 +151,7 @@ std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>
   static thread_local std::mt19937_64 seeds{std::random_device{}()};
   const uint64_t seed = seeds();
   const ConversationFacts facts = conversation_facts(job_.request);
+  const std::string client = user_scope(exchange_.request().headers);
   int choice = 0;
   for (const PreparedPrompt& prompt : prompts) {
     std::shared_ptr<const runtime::TokenGrammar> grammar;
@@ -162,6 +163,7 @@ std::optional<ApiError> Generator::Run::submit(const std::vector<PreparedPrompt>
       if (!request.ok()) return invalid_request(request.error());
       request->reuse_answers = generator_.options_.reuse_answers;
       request->grammar = grammar;
+      request->client = client;
       answers_.emplace_back(job_.request, *generator_.model_.tokenizer, generator_.model_.stop_ids,
                             prompt.thinking_open);
       // An answer that is sent whole is taken as it comes, whatever its client does.

@@ -14,6 +14,21 @@ std::string_view format_name(Format format) {
   return kNames[static_cast<size_t>(format)];
 }
 
+bool has_float_codes(Format format) {
+  switch (format) {
+    case Format::kF32:
+    case Format::kF16:
+    case Format::kBF16:
+    case Format::kFp8Block:
+    case Format::kFp8Channel:
+    case Format::kFp8Tensor:
+    case Format::kMxfp8:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::optional<Format> self_contained_format(DType type) {
   switch (type) {
     case DType::kF32:

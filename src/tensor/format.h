@@ -49,6 +49,10 @@ inline constexpr int kFormatCount = static_cast<int>(Format::kGgmlNvfp4) + 1;
 
 std::string_view format_name(Format format);
 
+// The codes are floats of 8 bits or more: products of them are products of floats. The others are
+// integers, or floats so short that they are taken for integers.
+bool has_float_codes(Format format);
+
 // Of a weight whose bytes are all there is to it (floats, and GGUF's blocks, which carry their
 // scales); nothing for types that mean something only with scales beside them.
 std::optional<Format> self_contained_format(DType type);

@@ -70,20 +70,8 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
 }
 
 bool is_float_form(const MatrixForm& form, int64_t columns) {
-  switch (form.format) {
-    case Format::kF32:
-    case Format::kF16:
-    case Format::kBF16:
-    case Format::kFp8Block:
-    case Format::kFp8Channel:
-    case Format::kFp8Tensor:
-    case Format::kMxfp8:
-      return true;
-    default:
-      // No layout for such a group: kept as floats (one group is a scale per row, and that has
-      // one).
-      return form.name == "int4_g24" && columns > 24;
-  }
+  // No layout for a group of 24: kept as floats (one group is a scale per row, and that has one).
+  return has_float_codes(form.format) || (form.name == "int4_g24" && columns > 24);
 }
 
 // The most that rounding the activations may move each of them, by place.

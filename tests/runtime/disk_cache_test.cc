@@ -5,29 +5,29 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <memory>
-#include <random>
 #include <stdexcept>
 #include <thread>
 
 #include "base/log.h"
+#include "runtime/cached_engine.h"
 #include "runtime/engine.h"
 #include "runtime/golden_model.h"
-#include "support/paths.h"
 
 namespace sluice::runtime {
 namespace {
 
 namespace fs = std::filesystem;
 using test::Answer;
-using test::GoldenModel;
+using test::append;
+using test::expect_same;
+using test::Ids;
+using test::kAmpleCache;
 using test::run_one;
-using Ids = std::vector<int32_t>;
 
-constexpr uint64_t kAmple = 8 << 20, kAmpleDisk = 64 << 20;
+constexpr uint64_t kAmpleDisk = 64 << 20;
 
-class DiskCacheOn : public testing::TestWithParam<std::string> {
+class DiskCacheOn : public test::CachedEngine {
  protected:
   DiskCacheOn() {
     std::string name = (fs::temp_directory_path() / "sluice-cache-XXXXXX").string();
@@ -41,18 +41,8 @@ class DiskCacheOn : public testing::TestWithParam<std::string> {
     fs::remove_all(folder_);
   }
 
-  GoldenModel& model() {
-    static std::map<std::string, std::unique_ptr<GoldenModel>> loaded;
-    auto& entry = loaded[GetParam()];
-    if (!entry) {
-      entry = std::make_unique<GoldenModel>(test::tests_folder() / "model" / "data" / "tiny",
-                                            backend::BackendOptions{GetParam(), 1, std::nullopt});
-    }
-    return *entry;
-  }
-
   std::unique_ptr<Engine> engine(int depth, const std::string& identity = "this model",
-                                 uint64_t prefix_cache = kAmple,
+                                 uint64_t prefix_cache = kAmpleCache,
                                  ops::KvFormat kv = ops::KvFormat::kF32) {
     EngineShape shape;
     shape.context = 768;
@@ -65,52 +55,14 @@ class DiskCacheOn : public testing::TestWithParam<std::string> {
   // Without disk and memory.
   std::unique_ptr<Engine> cold(int depth) { return engine(depth, "", 0); }
 
-  // A cache of so many states and pages beyond the sequence's.
-  uint64_t budget(uint64_t states, uint64_t pages, int depth) {
-    const auto& config = model().model->config();
-    const size_t page = model().model->kv_spec(1, ops::KvFormat::kF32).bytes_per_page();
-    const uint64_t state = CacheShape::least_bytes(config, page, depth > 0) - page;
-    return states * state + pages * page;
-  }
-
-  Ids random_ids(size_t count) {
-    Ids ids(count);
-    const auto vocabulary = static_cast<unsigned>(model().model->config().vocabulary);
-    for (int32_t& id : ids) id = static_cast<int32_t>(random_() % vocabulary);
-    return ids;
-  }
-  size_t below(size_t n) { return static_cast<size_t>(random_() % n); }
-
-  Request request(Ids prompt, int64_t max_tokens, bool reuse_answers) {
-    Request result;
-    result.prompt = std::move(prompt);
-    result.max_tokens = max_tokens;
-    result.ignore_eos = true;
-    result.sampling.temperature = 0;
-    result.sampling.logprobs = 0;
-    result.reuse_answers = reuse_answers;
-    return result;
-  }
-
   fs::path folder_;
   uint64_t disk_bytes_ = kAmpleDisk;
   std::vector<std::string> warnings_;
-  std::mt19937 random_{7};
 };
 
 void save_all(Engine& engine) {
   while (engine.save_some()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
-
-void expect_same(const Answer& answer, const Answer& expected, const std::string& where) {
-  EXPECT_EQ(answer.ids, expected.ids) << where;
-  EXPECT_EQ(answer.drafts, expected.drafts) << where;
-  ASSERT_EQ(answer.tokens.size(), expected.tokens.size()) << where;
-  for (size_t i = 0; i < answer.tokens.size(); ++i)
-    ASSERT_EQ(answer.tokens[i].logprob, expected.tokens[i].logprob) << where << " token " << i;
-}
-
-void append(Ids& ids, const Ids& more) { ids.insert(ids.end(), more.begin(), more.end()); }
 
 TEST_P(DiskCacheOn, AfterARestartAPromptIsNotReadAgainAndEqualsAColdStart) {
   for (const int depth : {0, 2}) {
@@ -211,7 +163,7 @@ TEST_P(DiskCacheOn, AnotherModelKvTypeOrSpaceSeesNothing) {
     return run_one(*other, asked).report.cached_tokens;
   };
   EXPECT_EQ(cached_by(engine(0, "another model"), what), 0);
-  EXPECT_EQ(cached_by(engine(0, "this model", kAmple, ops::KvFormat::kBF16), what), 0);
+  EXPECT_EQ(cached_by(engine(0, "this model", kAmpleCache, ops::KvFormat::kBF16), what), 0);
   EXPECT_EQ(cached_by(engine(2), what), 0) << "without the draft head's rows";
   Request elsewhere = what;
   elsewhere.cache_space = "somebody else's";
@@ -267,7 +219,7 @@ TEST_P(DiskCacheOn, NeedsMemoryAndABudget) {
 
 TEST_P(DiskCacheOn, ThePlanCountsWhatItTakes) {
   EngineShape shape;
-  shape.prefix_cache = kAmple;
+  shape.prefix_cache = kAmpleCache;
   const auto planned = [&] {
     return plan_memory(model().binding, *model().backend, shape, 0).prefix_cache;
   };

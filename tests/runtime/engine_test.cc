@@ -210,6 +210,58 @@ TEST_P(EngineOn, CancelledWithinAStepAndOthersGoOn) {
   EXPECT_TRUE(engine->intact());
 }
 
+// Says when it began to be answered.
+struct Starts : Answer {
+  Starts(std::string* all, char own) : order(all), name(own) {}
+  void on_start(int64_t) override { *order += name; }
+  std::string* order;
+  char name;
+};
+
+TEST_P(EngineOn, TheUrgentAndThoseWithLessGoFirst) {
+  const auto engine = model().engine(shape(0, 2));
+  std::string order;
+  std::vector<std::unique_ptr<Starts>> answers;
+  const auto submit = [&](const std::string& client, int64_t priority, int64_t tokens) {
+    Request what = request(random_prompt(10, 4, vocabulary()), tokens, 0.0);
+    what.client = client;
+    what.priority = priority;
+    answers.push_back(std::make_unique<Starts>(&order, static_cast<char>('a' + answers.size())));
+    ASSERT_TRUE(engine->submit(what, *answers.back()).ok());
+  };
+  submit("one", 0, 60);    // a holds a place all the time
+  submit("one", 0, 5);     // b: the first client's second
+  submit("one", 0, 5);     // c
+  submit("other", 0, 5);   // d
+  submit("other", -1, 5);  // e
+  engine->run_until_idle();
+  EXPECT_EQ(order, "eadbc") << "e is urgent; then one each, then as they came";
+}
+
+TEST_P(EngineOn, AnswersGoOnWhileALongPromptIsRead) {
+  const Request talk = request(random_prompt(10, 4, vocabulary()), 60, 0.0);
+  const Request book = request(random_prompt(448, 5, vocabulary()), 3, 0.0);
+  const auto alone = model().engine(shape(0));
+  const std::vector<int32_t> talked = run_one(*alone, talk).ids, read = run_one(*alone, book).ids;
+  for (const bool keep : {false, true}) {
+    EngineShape wanted = shape(0, 2);
+    wanted.keep_pace = keep;
+    double now = 0;
+    const auto engine = Engine::create(*model().model, nullptr, wanted, [&] { return now += 1; });
+    ASSERT_TRUE(engine.ok());
+    Answer talking, reading;
+    ASSERT_TRUE((*engine)->submit(talk, talking).ok());
+    for (int step = 0; step < 5; ++step) (*engine)->step();
+    const size_t before = talking.ids.size();
+    ASSERT_TRUE((*engine)->submit(book, reading).ok());
+    while (reading.ids.empty()) (*engine)->step();
+    EXPECT_EQ(talking.ids.size() - before, keep ? 7u : 1u) << "seven pieces of the grid, or one";
+    (*engine)->run_until_idle();
+    EXPECT_EQ(talking.ids, talked);
+    EXPECT_EQ(reading.ids, read);
+  }
+}
+
 TEST_P(EngineOn, RefusesByName) {
   const auto engine = model().engine(shape(0));
   Answer answer;

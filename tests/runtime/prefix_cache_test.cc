@@ -5,36 +5,24 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
-#include <random>
 
+#include "runtime/cached_engine.h"
 #include "runtime/engine.h"
 #include "runtime/golden_model.h"
-#include "support/paths.h"
 
 namespace sluice::runtime {
 namespace {
 
 using test::Answer;
-using test::GoldenModel;
+using test::append;
+using test::expect_same;
+using test::Ids;
+using test::kAmpleCache;
 using test::run_one;
-using Ids = std::vector<int32_t>;
 
-constexpr uint64_t kAmple = 8 << 20;
-
-class PrefixCacheOn : public testing::TestWithParam<std::string> {
+class PrefixCacheOn : public test::CachedEngine {
  protected:
-  GoldenModel& model() {
-    static std::map<std::string, std::unique_ptr<GoldenModel>> loaded;
-    auto& entry = loaded[GetParam()];
-    if (!entry) {
-      entry = std::make_unique<GoldenModel>(test::tests_folder() / "model" / "data" / "tiny",
-                                            backend::BackendOptions{GetParam(), 1, std::nullopt});
-    }
-    return *entry;
-  }
-
   std::unique_ptr<Engine> engine(uint64_t prefix_cache, int depth = 0, int64_t sequences = 1,
                                  int64_t prompt_rows = 512) {
     EngineShape shape;
@@ -46,46 +34,7 @@ class PrefixCacheOn : public testing::TestWithParam<std::string> {
     shape.prefix_cache = prefix_cache;
     return model().engine(shape);
   }
-
-  // A cache of so many states and pages beyond the sequences'.
-  uint64_t budget(uint64_t states, uint64_t pages, int depth) {
-    const auto& config = model().model->config();
-    const size_t page = model().model->kv_spec(1, ops::KvFormat::kF32).bytes_per_page();
-    const uint64_t state = CacheShape::least_bytes(config, page, depth > 0) - page;
-    return states * state + pages * page;
-  }
-
-  Ids random_ids(size_t count) {
-    Ids ids(count);
-    const auto vocabulary = static_cast<unsigned>(model().model->config().vocabulary);
-    for (int32_t& id : ids) id = static_cast<int32_t>(random_() % vocabulary);
-    return ids;
-  }
-  size_t below(size_t n) { return static_cast<size_t>(random_() % n); }
-
-  Request request(Ids prompt, int64_t max_tokens = 6, bool reuse_answers = false) {
-    Request result;
-    result.prompt = std::move(prompt);
-    result.max_tokens = max_tokens;
-    result.ignore_eos = true;
-    result.sampling.temperature = 0;
-    result.sampling.logprobs = 0;
-    result.reuse_answers = reuse_answers;
-    return result;
-  }
-
-  std::mt19937 random_{7};
 };
-
-// Tokens, their log probabilities and the drafts, bit for bit.
-void expect_same(const Answer& answer, const Answer& expected, const std::string& where) {
-  EXPECT_EQ(answer.ids, expected.ids) << where;
-  EXPECT_EQ(answer.drafts, expected.drafts) << where;
-  for (size_t i = 0; i < answer.tokens.size() && i < expected.tokens.size(); ++i)
-    ASSERT_EQ(answer.tokens[i].logprob, expected.tokens[i].logprob) << where << " token " << i;
-}
-
-void append(Ids& ids, const Ids& more) { ids.insert(ids.end(), more.begin(), more.end()); }
 
 TEST_P(PrefixCacheOn, RandomConversationsGiveTheBytesOfAColdStart) {
   for (const int depth : {0, 2}) {
@@ -121,7 +70,7 @@ TEST_P(PrefixCacheOn, RandomConversationsGiveTheBytesOfAColdStart) {
 
 TEST_P(PrefixCacheOn, ATurnReadsTheNewTokensAndAtMost63Before) {
   for (const int depth : {0, 2}) {
-    const auto cached = engine(kAmple, depth);
+    const auto cached = engine(kAmpleCache, depth);
     Ids conversation = random_ids(150);
     int64_t before = 0;
     for (int turn = 0; turn < 9; ++turn) {
@@ -142,7 +91,7 @@ TEST_P(PrefixCacheOn, AnAnswerThatComesBackIsNotReadAgain) {
   std::vector<Ids> first;
   for (const int depth : {0, 3}) {
     random_.seed(5);
-    const auto cached = engine(kAmple, depth);
+    const auto cached = engine(kAmpleCache, depth);
     Ids conversation = random_ids(90);
     int64_t before = 0, prompt_before = 0;
     std::vector<Ids> answers;
@@ -168,7 +117,7 @@ TEST_P(PrefixCacheOn, AnAnswerThatComesBackIsNotReadAgain) {
 
 // Two ways of the same conversation: both continue what the common part left.
 TEST_P(PrefixCacheOn, AnAnswerCanBeContinuedTwice) {
-  const auto cached = engine(kAmple, 2, 2);
+  const auto cached = engine(kAmpleCache, 2, 2);
   Ids conversation = random_ids(100);
   const Answer answer = run_one(*cached, request(conversation, 20, true));
   append(conversation, answer.ids);
@@ -190,7 +139,7 @@ TEST_P(PrefixCacheOn, AnAnswerCanBeContinuedTwice) {
 
 // With --reuse-answers off nothing that an answer left may be seen.
 TEST_P(PrefixCacheOn, AnswersAreReadAnewWhenAskedFor) {
-  const auto cached = engine(kAmple, 2), cold = engine(0, 2);
+  const auto cached = engine(kAmpleCache, 2), cold = engine(0, 2);
   Ids conversation = random_ids(100);
   for (int turn = 0; turn < 4; ++turn) {
     const Answer kept = run_one(*cached, request(conversation, 30, true));
@@ -204,7 +153,7 @@ TEST_P(PrefixCacheOn, AnswersAreReadAnewWhenAskedFor) {
 }
 
 TEST_P(PrefixCacheOn, TheSamePromptAtOnceIsReadOnce) {
-  const auto cached = engine(kAmple, 2, 4, 128), cold = engine(0, 2);
+  const auto cached = engine(kAmpleCache, 2, 4, 128), cold = engine(0, 2);
   Request what = request(random_ids(500), 12);
   const Answer expected = run_one(*cold, what);
   std::vector<Answer> answers(4);
@@ -234,7 +183,7 @@ class StopAfter : public Answer {
 };
 
 TEST_P(PrefixCacheOn, WhatWasCancelledIsKeptAsFarAsItCame) {
-  const auto cached = engine(kAmple, 2, 1, 128), cold = engine(0, 2);
+  const auto cached = engine(kAmpleCache, 2, 1, 128), cold = engine(0, 2);
   const Request what = request(random_ids(600), 20, true);
   const Answer expected = run_one(*cold, what);
   const auto stopped = [&](const Request& asked, bool in_prompt) {
@@ -308,7 +257,7 @@ TEST_P(PrefixCacheOn, RandomSchedulesAddUpAndChangeNoBit) {
 }
 
 TEST_P(PrefixCacheOn, SpacesAndPromptLogprobsSeeNothing) {
-  const auto cached = engine(kAmple, 0);
+  const auto cached = engine(kAmpleCache, 0);
   Request what = request(random_ids(300), 4);
   run_one(*cached, what);
   EXPECT_EQ(run_one(*cached, what).report.cached_tokens, 256);

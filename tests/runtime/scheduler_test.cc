@@ -68,5 +68,48 @@ TEST(Scheduler, APromptWaitsWhenTheRowsAreTaken) {
   EXPECT_EQ(schedule(both, 128).segments.size(), 2u);
 }
 
+TEST(Scheduler, TheUrgentThenClientsInTurn) {
+  std::vector<std::unique_ptr<Sequence>> all;
+  for (int32_t slot = 0; slot < 4; ++slot) all.push_back(sequence(192, 0, slot));
+  for (const auto& each : all) each->rows_before = 1000 * each->slot;  // came one after the other
+  all[2]->request.client = "other";
+  all[3]->request.priority = -1;
+  std::vector<Sequence*> reading;
+  for (const auto& each : all) reading.push_back(each.get());
+  std::string order;
+  for (int64_t step = 1; step <= 12; ++step) {
+    const StepPlan plan = schedule(reading, 64);
+    ASSERT_EQ(plan.segments.size(), 1u);
+    Sequence& read = *plan.segments[0].sequence;
+    order += static_cast<char>('a' + read.slot);
+    read.processed += plan.segments[0].row_count;
+    read.last_read = step;
+    if (!read.reading_prompt()) std::erase(reading, &read);
+  }
+  EXPECT_EQ(order, "dddcacacabbb") << "d is urgent; c is the other client's";
+}
+
+TEST(Scheduler, AShortPromptPassesALongOneThatIsNotOvertakenForEver) {
+  auto long_one = sequence(640, 0, 0);
+  std::vector<std::unique_ptr<Sequence>> short_ones;
+  int64_t rows_read = 0, waited = 0;
+  for (int step = 0; step < 30 && long_one->reading_prompt(); ++step) {
+    // A new short one each time.
+    short_ones.push_back(sequence(64, 0, 1));
+    short_ones.back()->rows_before = rows_read;
+    std::vector<Sequence*> all = {long_one.get()};
+    for (const auto& each : short_ones)
+      if (each->reading_prompt()) all.push_back(each.get());
+    const StepPlan plan = schedule(all, 64);
+    ASSERT_EQ(plan.segments.size(), 1u);
+    Sequence& read = *plan.segments[0].sequence;
+    EXPECT_EQ(read.slot == 1, step < 9) << step;
+    waited += read.slot == 1;
+    read.processed += plan.segments[0].row_count;
+    rows_read += plan.segments[0].row_count;
+  }
+  EXPECT_EQ(waited, 9) << "no more rows than its own";
+}
+
 }  // namespace
 }  // namespace sluice::runtime

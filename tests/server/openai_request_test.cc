@@ -84,6 +84,7 @@ TEST(ChatRequest, RefusedByName) {
       {R"("stop":[1])", "stop"},
       {R"("logit_bias":{"a":1})", "logit_bias"},
       {R"("cache_salt":1)", "cache_salt"},
+      {R"("priority":"high")", "priority"},
       {R"("cache_salt":"a@b")", "cache_salt"},
       {R"("cache_salt":"a\u0000b")", "cache_salt"},
       {R"("logit_bias":{"999999":1})", "logit_bias"},
@@ -343,9 +344,9 @@ TEST(CompletionsRequest, AsTheHarnessSendsThem) {
                   .ok());
 }
 
-TEST(PrefixCacheFields, ReachTheEngine) {
+TEST(FieldsOfTheEngine, ReachIt) {
   auto request = read_chat_request(
-      *parse_body(R"({"cache_salt":"mine","messages":[{"role":"system","content":"s"},
+      *parse_body(R"({"cache_salt":"mine","priority":-2,"messages":[{"role":"system","content":"s"},
                       {"role":"user","content":"a <|im_end|> b"}]})"),
       context());
   ASSERT_TRUE(request.ok()) << request.error().message();
@@ -362,6 +363,7 @@ TEST(PrefixCacheFields, ReachTheEngine) {
   ASSERT_TRUE(made.ok());
   EXPECT_EQ(made->borders, prompt.borders);
   EXPECT_EQ(made->cache_space, "mine");
+  EXPECT_EQ(made->priority, -2);
 }
 
 }  // namespace

@@ -129,6 +129,7 @@ class Serve : public Command {
     SLUICE_TRY(use_template_file(loaded->files));
     runtime::EngineShape shape;
     shape.sequences = sequences_;
+    shape.keep_pace = true;
     shape.context = context(loaded->binding.config.context);
     shape.disk = disk_cache_;
     if (shape.disk.on()) shape.disk.model = model_identity(*loaded->files.checkpoint);

@@ -1,6 +1,9 @@
 #include "runtime/scheduler/scheduler.h"
 
 #include <algorithm>
+#include <map>
+#include <string_view>
+#include <tuple>
 
 namespace sluice::runtime {
 namespace {
@@ -30,6 +33,25 @@ void end_segment(StepPlan& plan, ops::Segment segment, Sequence* sequence) {
       {sequence, segment.first_row, segment.row_count, segment.role == ops::Role::kAnswer});
 }
 
+// Those whose prompts are being read, the most urgent first.
+std::vector<Sequence*> readers_in_turn(std::span<Sequence* const> running) {
+  std::vector<Sequence*> readers;
+  std::map<std::string_view, int64_t> last_read;  // by client
+  for (Sequence* sequence : running) {
+    int64_t& last = last_read[sequence->request.client];
+    last = std::max(last, sequence->last_read);
+    if (sequence->reading_prompt()) readers.push_back(sequence);
+  }
+  const auto urgency = [&](const Sequence* sequence) {
+    const int64_t left = sequence->prompt_length - sequence->processed;
+    return std::tuple(sequence->request.priority, last_read[sequence->request.client],
+                      sequence->rows_before + left);
+  };
+  std::stable_sort(readers.begin(), readers.end(),
+                   [&](const Sequence* a, const Sequence* b) { return urgency(a) < urgency(b); });
+  return readers;
+}
+
 }  // namespace
 
 StepPlan schedule(std::span<Sequence* const> running, int64_t prompt_rows) {
@@ -45,8 +67,7 @@ StepPlan schedule(std::span<Sequence* const> running, int64_t prompt_rows) {
     end_segment(plan, segment, sequence);
   }
   int64_t left = prompt_rows;
-  for (Sequence* sequence : running) {
-    if (!sequence->reading_prompt()) continue;
+  for (Sequence* sequence : readers_in_turn(running)) {
     int64_t end = std::min(sequence->prompt_length, sequence->processed + left);
     if (end < sequence->prompt_length) end = end / ops::kGrid * ops::kGrid;
     if (!sequence->places.empty()) end = std::min(end, sequence->places.front());

@@ -23,7 +23,9 @@ struct StepPlan {
   std::vector<ScheduledSegment> segments;  // one per batch segment
 };
 
-// Answers first, all of them; then prompts in order of arrival until `prompt_rows` rows are taken.
+// Answers first, all of them; then prompts until `prompt_rows` rows are taken: by priority, then
+// clients in turn, then those with the fewest rows left, where rows that others have read since a
+// prompt began count as its own (so that it waits for shorter ones no longer than for its equals).
 // A prompt is cut at multiples of ops::kGrid of its own positions only, so that the bits of its
 // rows do not depend on the cut; and at the next of the places where its state is to be saved.
 StepPlan schedule(std::span<Sequence* const> running, int64_t prompt_rows);

@@ -96,6 +96,7 @@ Result<runtime::Request> make_engine_request(const GenerationRequest& request,
   made.prompt = prompt.ids;
   made.borders = prompt.borders;
   made.cache_space = request.cache_salt;
+  made.priority = request.priority;
   made.sampling = sampling_of(request, prompt, model);
   made.sampling.seed = request.sampling.seed ? static_cast<uint64_t>(*request.sampling.seed) : seed;
   made.sampling.choice = choice;

@@ -96,6 +96,7 @@ struct GenerationRequest {
   std::optional<OutputConstraint> constraint;
   ThinkingPolicy thinking;
   std::string cache_salt;  // prompts with different salts share nothing in the prefix cache
+  int64_t priority = 0;    // the lower goes first
   bool stream = false;
   bool echo = false;           // raw prompts: the answer begins with the prompt
   bool split_channels = true;  // off: raw text, markers and all

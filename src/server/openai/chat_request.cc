@@ -144,7 +144,6 @@ void ignore_and_refuse(Fields& fields) {
   fields.refuse("logprob_token_ids", "is not supported by this build");
   fields.refuse("truncate_prompt_tokens", "prompts are not cut");
   fields.refuse("truncation_side", "prompts are not cut");
-  fields.refuse("priority", "there are no priorities");
   fields.refuse("mm_processor_kwargs", "is not taken from a request");
   fields.refuse("media_io_kwargs", "is not taken from a request");
   for (const char* name :
@@ -169,6 +168,7 @@ Result<ChatRequest> read_chat_request(const Json& body, const AdapterContext& co
   request.max_tokens = newer ? newer : older;
   read_sampling(fields, context, request);
   read_cache_salt(fields, request);
+  request.priority = fields.integer("priority").value_or(0);
   request.choices = fields.integer("n", {.low = 1, .high = kMostChoices}).value_or(1);
   read_stop(fields, context, request);
   read_logprobs(fields, request);

@@ -67,6 +67,7 @@ Result<CompletionsRequest> read_completions_request(const Json& body,
     fields.complain("max_tokens", "0 makes sense with echo only");
   read_sampling(fields, context, request);
   read_cache_salt(fields, request);
+  request.priority = fields.integer("priority").value_or(0);
   request.choices = fields.integer("n", {.low = 1, .high = 128}).value_or(1);
   read_stop(fields, context, request);
   const auto logprobs = fields.integer("logprobs", {.low = 0, .high = kMostLogprobs});

@@ -8,21 +8,6 @@
 namespace sluice::tools {
 namespace {
 
-bool has_float_codes(Format format) {
-  switch (format) {
-    case Format::kF32:
-    case Format::kF16:
-    case Format::kBF16:
-    case Format::kFp8Block:
-    case Format::kFp8Channel:
-    case Format::kFp8Tensor:
-    case Format::kMxfp8:
-      return true;
-    default:
-      return false;
-  }
-}
-
 PartCounts count_weight(const model::BoundWeight& weight, const ops::Backend& backend) {
   const int64_t elements = weight.matrix.rows * weight.matrix.columns;
   if (weight.vector) return {static_cast<uint64_t>(elements) * sizeof(float), 0, 0};

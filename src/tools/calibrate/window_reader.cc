@@ -30,26 +30,6 @@ Result<std::unique_ptr<WindowReader>> WindowReader::create(const model::TextMode
   return reader;
 }
 
-ops::Batch WindowReader::batch(std::span<const int32_t> window, int64_t begin, int64_t end,
-                               int64_t shift) const {
-  ops::Batch out;
-  out.pages = pages_;
-  ops::Segment segment;
-  segment.row_count = static_cast<int32_t>(end - begin);
-  segment.first_index = static_cast<int32_t>(begin + shift);
-  segment.role = ops::Role::kPrompt;
-  segment.page_count = static_cast<int32_t>(pages_.size());
-  out.segments.push_back(segment);
-  for (int64_t i = begin; i < end; ++i) {
-    const auto position = static_cast<int32_t>(i);
-    out.rows.push_back({window[static_cast<size_t>(i + shift)],
-                        0,
-                        static_cast<int32_t>(i + shift),
-                        {position, position, position}});
-  }
-  return out;
-}
-
 void WindowReader::read(std::span<const int32_t> window, model::TraceSink& trace) {
   const auto length = static_cast<int64_t>(window.size());
   SLUICE_CHECK(length > 0 && length <= static_cast<int64_t>(pages_.size()) * ops::kGrid,
@@ -57,11 +37,16 @@ void WindowReader::read(std::span<const int32_t> window, model::TraceSink& trace
   model_.backend().reset_slot(*recurrent_, 0);
   for (int64_t begin = 0; begin < length; begin += kRows) {
     const int64_t end = std::min(begin + kRows, length);
+    const auto read = [&](int64_t first, int64_t last, int64_t position) {
+      const auto tokens =
+          window.subspan(static_cast<size_t>(first), static_cast<size_t>(last - first));
+      return ops::one_sequence(tokens, first, position, pages_, ops::Role::kPrompt);
+    };
     const ops::View hidden =
-        model_.forward(batch(window, begin, end, 0), *cache_, *recurrent_, *workspace_, &trace);
-    const int64_t last_slot = std::min(end, length - 1);
-    if (model_.mtp() == nullptr || last_slot <= begin) continue;
-    model_.mtp()->forward(batch(window, begin, last_slot, 1), hidden.first_rows(last_slot - begin),
+        model_.forward(read(begin, end, begin), *cache_, *recurrent_, *workspace_, &trace);
+    const int64_t slots = std::min(end, length - 1) - begin;
+    if (model_.mtp() == nullptr || slots <= 0) continue;
+    model_.mtp()->forward(read(begin + 1, begin + 1 + slots, begin), hidden.first_rows(slots),
                           *cache_, *workspace_, &trace);
   }
 }

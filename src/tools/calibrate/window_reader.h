@@ -24,10 +24,6 @@ class WindowReader {
 
  private:
   explicit WindowReader(const model::TextModel& model) : model_(model) {}
-  // Tokens [begin, end) of the window; `shift` 1 for the draft head, whose row p holds token p + 1.
-  ops::Batch batch(std::span<const int32_t> window, int64_t begin, int64_t end,
-                   int64_t shift) const;
-
   const model::TextModel& model_;
   std::unique_ptr<ops::KvCache> cache_;
   std::unique_ptr<ops::RecurrentState> recurrent_;

@@ -63,23 +63,6 @@ struct WindowRunner::State {
   int mtp_depth = 0;
   std::vector<int64_t> proposed, accepted;
 
-  ops::Batch batch(std::span<const int32_t> tokens, int64_t begin, int64_t end, int64_t shift,
-                   ops::Role role) const {
-    ops::Batch result;
-    result.pages = pages;
-    result.segments.push_back({0, static_cast<int32_t>(end - begin),
-                               static_cast<int32_t>(begin + shift), 0, 0, role, 0,
-                               static_cast<int32_t>(pages.size())});
-    for (int64_t i = begin; i < end; ++i) {
-      const auto position = static_cast<int32_t>(i);
-      result.rows.push_back({tokens[static_cast<size_t>(i - begin)],
-                             0,
-                             static_cast<int32_t>(i + shift),
-                             {position, position, position}});
-    }
-    return result;
-  }
-
   // The window in work.
   std::span<const int32_t> window;
   int64_t first_scored = 0;
@@ -89,6 +72,7 @@ struct WindowRunner::State {
   std::vector<int32_t> choices;  // the model's greedy choice after each scored position
 
   void read_piece();
+  ops::View draft_row(int32_t token, int64_t position, const ops::View& before);
   void draft();
 };
 
@@ -165,8 +149,8 @@ void WindowRunner::State::read_piece() {
   ops::Backend& backend = model->backend();
   const int64_t end = std::min(read + kRows, static_cast<int64_t>(window.size()));
   const auto part = window.subspan(static_cast<size_t>(read), static_cast<size_t>(end - read));
-  piece_hidden =
-      model->forward(batch(part, read, end, 0, ops::Role::kPrompt), *cache, *recurrent, *workspace);
+  piece_hidden = model->forward(ops::one_sequence(part, read, read, pages, ops::Role::kPrompt),
+                                *cache, *recurrent, *workspace);
   if (mtp_depth > 0) {
     std::vector<int32_t> all(static_cast<size_t>(end - read));
     std::iota(all.begin(), all.end(), 0);
@@ -177,6 +161,13 @@ void WindowRunner::State::read_piece() {
   read = end;
 }
 
+// The draft head's row `position`: the token behind it, on the hidden state `before`.
+ops::View WindowRunner::State::draft_row(int32_t token, int64_t position, const ops::View& before) {
+  const ops::Batch batch =
+      ops::one_sequence({&token, 1}, position + 1, position, pages, ops::Role::kAnswer);
+  return model->mtp()->forward(batch, before, *cache, *workspace);
+}
+
 // Slot by slot, because each slot's recursive rows overwrite the cache rows that the next slots
 // will fill again.
 void WindowRunner::State::draft() {
@@ -184,9 +175,7 @@ void WindowRunner::State::draft() {
   const auto length = static_cast<int64_t>(window.size());
   const int32_t row0[] = {0};
   for (int64_t slot = 0; slot + 2 < length; ++slot) {
-    ops::View m = model->mtp()->forward(batch(window.subspan(static_cast<size_t>(slot + 1), 1),
-                                              slot, slot + 1, 1, ops::Role::kAnswer),
-                                        hidden.row_range(slot, 1), *cache, *workspace);
+    ops::View m = draft_row(window[static_cast<size_t>(slot + 1)], slot, hidden.row_range(slot, 1));
     bool chain = slot + 1 >= first_scored;
     for (int64_t j = 0; j < mtp_depth && chain && slot + 1 + j < length - 1; ++j) {
       int32_t token[1];
@@ -196,8 +185,7 @@ void WindowRunner::State::draft() {
       if (!chain) break;
       ++accepted[static_cast<size_t>(j)];
       if (j + 1 < mtp_depth) {
-        m = model->mtp()->forward(batch(token, slot + 1 + j, slot + 2 + j, 1, ops::Role::kAnswer),
-                                  m, *cache, *workspace);
+        m = draft_row(token[0], slot + 1 + j, m);
       }
     }
   }

@@ -80,22 +80,13 @@ Result<State> make_state(const model::TextModel& model, const ProbeOptions& opti
 // position.
 ops::Batch make_batch(const State& state, const ProbeOptions& options, int64_t begin, int64_t end,
                       bool answer, int64_t shift) {
-  ops::Batch batch;
-  batch.pages = state.pages;
-  ops::Segment segment;
-  segment.row_count = static_cast<int32_t>(end - begin);
-  segment.first_index = static_cast<int32_t>(begin + shift);
-  segment.commit = answer && begin > 0 && shift == 0 ? 1 : 0;
-  segment.role = answer ? ops::Role::kAnswer : ops::Role::kPrompt;
-  segment.page_count = static_cast<int32_t>(state.pages.size());
-  batch.segments.push_back(segment);
-  for (int64_t i = begin; i < end; ++i) {
-    const auto rope = static_cast<int32_t>(options.first_position + i);
-    batch.rows.push_back({options.ids[static_cast<size_t>(i + shift)],
-                          0,
-                          static_cast<int32_t>(i + shift),
-                          {rope, rope, rope}});
-  }
+  const auto tokens =
+      std::span(options.ids)
+          .subspan(static_cast<size_t>(begin + shift), static_cast<size_t>(end - begin));
+  ops::Batch batch =
+      ops::one_sequence(tokens, begin + shift, options.first_position + begin, state.pages,
+                        answer ? ops::Role::kAnswer : ops::Role::kPrompt);
+  batch.segments[0].commit = answer && begin > 0 && shift == 0 ? 1 : 0;
   return batch;
 }
 
