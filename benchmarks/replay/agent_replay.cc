@@ -6,7 +6,6 @@
 // Every agent talks at once with the others. Prints one line of JSON; ends with 1 if a turn read
 // more than its new tokens and 63 before them, or a probe's bytes are not a cold server's.
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -21,6 +20,7 @@
 #include "models/random_model.h"
 #include "replay/cut_tokenizer.h"
 #include "server/agent.h"
+#include "support/paths.h"
 
 namespace sluice::benchmarks {
 namespace {
@@ -67,22 +67,6 @@ ModelShape small_shape(int64_t context, int64_t vocabulary) {
   return shape;
 }
 
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "sluice-replay-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path_ = name;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 template <typename T>
 T required(Result<T> result) {
   if (!result.ok()) throw std::runtime_error(result.error().message());
@@ -114,7 +98,7 @@ class Replay {
       conversations_ = test::read_recorded(arguments.recorded);
     } else {
       // 27,000 tokens of the family's tokenizer.
-      conversations_.push_back(test::coding_session({.bytes = 81'000, .said = 600}));
+      conversations_.push_back(test::coding_session({.bytes = 112'000, .said = 600}));
     }
     conversations_.resize(std::min(conversations_.size(), arguments.conversations));
     for (auto& conversation : conversations_)
@@ -218,7 +202,7 @@ class Replay {
   }
 
   const Arguments arguments_;
-  Folder model_folder_, disk_folder_;
+  test::TemporaryFolder model_folder_, disk_folder_;
   std::vector<test::RecordedConversation> conversations_;
   std::unique_ptr<test::GoldenModel> model_;
   std::optional<chat::ChatTemplate> chat_template_;

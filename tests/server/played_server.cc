@@ -63,6 +63,7 @@ class PlayedServer::PlayedEngine final : public server::StepEngine {
                                     server::JobListener& listener) override {
     const uint64_t seed = request.sampling.seed;
     auto watcher = std::make_unique<Watcher>(*this, seed, listener);
+    server::JobListener& told = *watcher;
     {
       const std::lock_guard lock(mutex_);
       if (const auto played = answers_.find(seed); played != answers_.end()) {
@@ -71,10 +72,6 @@ class PlayedServer::PlayedEngine final : public server::StepEngine {
       }
       accounts_[seed] = {};
       accounts_[seed].prompt = request.prompt;
-    }
-    server::JobListener& told = *watcher;
-    {
-      const std::lock_guard lock(mutex_);
       watchers_[seed] = std::move(watcher);
     }
     return engine_->submit(std::move(request), facts, told);
