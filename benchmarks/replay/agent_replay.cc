@@ -1,10 +1,11 @@
-// Recorded conversations of agents through the whole server, on a random model of the size of the
-// test models with the family's own tokenizer and template: what the engine reads of each turn.
+// Recorded conversations of agents through the whole server, on a small random model with the
+// family's tokenizer and template: what the engine reads of each turn.
 //
 //   agent_replay --tokenizer tokenizer.json --template chat_template.jinja RECORDED.jsonl
 //
-// Every agent talks at once with the others. Prints one line of JSON; ends with 1 if a turn read
-// more than its new tokens and 63 before them, or a probe's bytes are not a cold server's.
+// All agents talk at once. Prints one line of JSON. Ends with 1 if a turn read more than its new
+// tokens and 63 before them, all of them more than a hundredth beyond the new ones (where answers
+// are continued), or if a probe's bytes are not a cold server's.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -35,7 +36,7 @@ struct Arguments {
   std::string client = "openai";
   size_t conversations = 1000, turns = 1000, probes = 0;
   int64_t context = 65'536, sequences = 20;
-  uint64_t cache = uint64_t{1} << 30;
+  uint64_t cache = uint64_t{256} << 20;
   int64_t vocabulary = 16'384;
   int threads = 1, draft_depth = 0;
   bool reread = false, restart = false;
@@ -49,17 +50,18 @@ const std::map<std::string, Habit>& clients() {
   return kClients;
 }
 
-// The goldens' extents.
+// Of the size of the tests' models: what is read again and what is not does not depend on it, and
+// reading half a million tokens takes minutes all the same.
 ModelShape small_shape(int64_t context, int64_t vocabulary) {
   ModelShape shape;
   shape.name = "replay";
-  shape.layers = 8;
-  shape.hidden = shape.intermediate = 128;
-  shape.query_heads = 6;
+  shape.layers = 4;
+  shape.hidden = shape.intermediate = 64;
+  shape.query_heads = 2;
   shape.kv_heads = 1;
-  shape.head_dim = 64;
-  shape.key_heads = 4;
-  shape.value_heads = 12;
+  shape.head_dim = 32;
+  shape.key_heads = 2;
+  shape.value_heads = 6;
   shape.gdn_head_dim = 32;
   shape.context = context;
   if (vocabulary > 0) shape.vocabulary = vocabulary;
@@ -149,7 +151,8 @@ class Replay {
         sums.turns, sums.prompt, sums.longest, sums.fresh, sums.read, sums.beyond,
         static_cast<double>(sums.beyond) / static_cast<double>(sums.fresh), sums.most_beyond,
         sums.altered, sums.from_disk, probed_, different, seconds.count());
-    return sums.most_beyond <= 63 && different == 0;
+    const bool few = arguments_.reread || sums.beyond * 100 <= sums.fresh;
+    return sums.most_beyond <= 63 && few && different == 0;
   }
 
  private:
