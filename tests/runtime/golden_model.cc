@@ -29,7 +29,7 @@ GoldenModel::GoldenModel(const std::filesystem::path& folder,
   model::LoadOptions load;
   load.with_mtp = with_mtp;
   model = take(model::TextModel::load(*checkpoint, binding, *backend, load));
-  const std::string text = take(read_file(folder / "tokenizer.json", 1 << 24));
+  const std::string text = take(read_file(folder / "tokenizer.json", 1 << 26));
   tokenizer =
       std::make_unique<tokenizer::Tokenizer>(take(tokenizer::Tokenizer::from_json(text, nullptr)));
 }
