@@ -36,7 +36,9 @@ TEST(PromptPace, AnswersKeepAThirdWhateverThingsCost) {
     const double share = machine.prompt_ms / machine.answer_ms;
     EXPECT_LT(share, 2.1) << kind.answers << " and " << kind.row;
     // All that is theirs, unless every step has the most rows that there can be.
-    if (machine.most_in_a_step < 512) EXPECT_GT(share, 1.8) << kind.answers << " and " << kind.row;
+    if (machine.most_in_a_step < 512) {
+      EXPECT_GT(share, 1.8) << kind.answers << " and " << kind.row;
+    }
   }
 }
 

@@ -74,17 +74,16 @@ TEST(Scheduler, TheUrgentThenClientsInTurn) {
   for (const auto& each : all) each->rows_before = 1000 * each->slot;  // came one after the other
   all[2]->request.client = "other";
   all[3]->request.priority = -1;
-  std::vector<Sequence*> reading;
-  for (const auto& each : all) reading.push_back(each.get());
+  std::vector<Sequence*> running;
+  for (const auto& each : all) running.push_back(each.get());
   std::string order;
   for (int64_t step = 1; step <= 12; ++step) {
-    const StepPlan plan = schedule(reading, 64);
-    ASSERT_EQ(plan.segments.size(), 1u);
-    Sequence& read = *plan.segments[0].sequence;
-    order += static_cast<char>('a' + read.slot);
-    read.processed += plan.segments[0].row_count;
-    read.last_read = step;
-    if (!read.reading_prompt()) std::erase(reading, &read);
+    const StepPlan plan = schedule(running, 64);
+    const ScheduledSegment& segment = plan.segments.back();
+    ASSERT_FALSE(segment.answer);
+    order += static_cast<char>('a' + segment.sequence->slot);
+    segment.sequence->processed += segment.row_count;
+    segment.sequence->last_read = step;
   }
   EXPECT_EQ(order, "dddcacacabbb") << "d is urgent; c is the other client's";
 }
