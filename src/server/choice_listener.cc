@@ -40,8 +40,8 @@ void ChoiceListener::on_finish(const runtime::RequestReport& report) {
   if (!cut_) mailbox_->push({choice_, report});
 }
 
-void ChoiceListener::on_failure(const std::string& why) {
-  if (!cut_) mailbox_->push({choice_, EngineEvent::Failure{ApiError::Kind::kInternal, why}});
+void ChoiceListener::on_failure(ApiError::Kind kind, const std::string& why) {
+  if (!cut_) mailbox_->push({choice_, EngineEvent::Failure{kind, why}});
 }
 
 }  // namespace sluice::server

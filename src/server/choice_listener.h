@@ -48,7 +48,7 @@ class ChoiceListener final : public JobListener {
   void on_prompt_token(const runtime::SampledToken& token) override;
   void on_token(const runtime::TokenEvent& event) override;
   void on_finish(const runtime::RequestReport& report) override;
-  void on_failure(const std::string& why) override;
+  void on_failure(ApiError::Kind kind, const std::string& why) override;
 
  private:
   const int choice_;

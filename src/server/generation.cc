@@ -263,6 +263,7 @@ ApiError Generator::Run::failure_error() const {
   ApiError error;
   error.kind = failure_ ? failure_->kind : ApiError::Kind::kInternal;
   error.message = failure_ ? failure_->why : "internal error";
+  if (error.kind == ApiError::Kind::kQueueFull) error.retry_after = 1;
   return error;
 }
 

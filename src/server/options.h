@@ -8,6 +8,7 @@
 
 #include "runtime/memory_plan.h"
 #include "server/core/engine_request.h"
+#include "server/core/queue_limits.h"
 #include "server/http/limits.h"
 #include "server/openai/chat_encoder.h"
 
@@ -23,7 +24,9 @@ struct ServerOptions {
   bool strict_models = false;                // claude-* names are not taken
   bool metrics_need_key = true;
   http::Limits limits;
-  int64_t max_waiting = 1024;
+  int64_t max_waiting = 1024;                  // requests
+  std::optional<int64_t> max_waiting_tokens;   // of their prompts; nothing: any number
+  std::optional<http::Duration> longest_wait;  // for a place in the batch; nothing: any time
   int64_t sequences = 1;
   int draft_depth = 0;
   int64_t client_backlog = 16'384;          // tokens that may wait for a client that does not read
@@ -41,6 +44,14 @@ struct ServerOptions {
   std::string request_log;  // a file for one JSON line a request; empty: standard error
   bool quiet = false;
   std::string version;
+
+  QueueLimits queue_limits() const {
+    QueueLimits queue;
+    queue.requests = sequences + max_waiting;
+    if (max_waiting_tokens) queue.tokens = *max_waiting_tokens;
+    queue.longest_wait = longest_wait;
+    return queue;
+  }
 };
 
 }  // namespace sluice::server

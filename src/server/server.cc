@@ -86,7 +86,7 @@ Status run_server(const ServerOptions& options, const ModelText& model,
   // Members are destroyed from the last: first the connections, then those they speak to. The
   // context is stopped by then, and the workers have finished.
   asio::thread_pool workers(2), compilers(1);
-  EngineHost host(std::move(engine), options.sequences + options.max_waiting);
+  EngineHost host(std::move(engine), options.queue_limits());
   Api api(model, options, host, workers, compilers);
   asio::io_context context(1);
   SLUICE_ASSIGN(const auto server, http::Server::listen(context, listen, api));

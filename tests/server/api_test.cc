@@ -39,7 +39,8 @@ struct WholeApi {
     made.quiet = true;
     return made;
   }();
-  EngineHost host{make_scripted_engine({}, *test::model_text().tokenizer, {0}, {}), 1};
+  EngineHost host{make_scripted_engine({}, *test::model_text().tokenizer, {0}, {}),
+                  {.requests = 1}};
   Api api{test::model_text(), options, host, workers, compilers};
 };
 

@@ -21,7 +21,7 @@ class FakeEngine final : public StepEngine {
     waiting_.push_back(&listener);
     return ++last_;
   }
-  void cancel(runtime::RequestId) override {}
+  void cancel(runtime::RequestId id) override { cancelled = id; }
   bool step() override {
     SLUICE_CHECK(!broken, "{}", "broken");
     const std::lock_guard lock(mutex_);
@@ -32,6 +32,7 @@ class FakeEngine final : public StepEngine {
     return true;
   }
   std::atomic<bool> hold{false}, broken{false};
+  std::atomic<runtime::RequestId> cancelled{0};
 
  private:
   std::mutex mutex_;
@@ -42,7 +43,11 @@ class FakeEngine final : public StepEngine {
 struct Waiter final : JobListener {
   void on_token(const runtime::TokenEvent&) override {}
   void on_finish(const runtime::RequestReport&) override { end.set_value("finished"); }
-  void on_failure(const std::string& why) override { end.set_value(why); }
+  void on_failure(ApiError::Kind kind, const std::string& why) override {
+    failure = kind;
+    end.set_value(why);
+  }
+  ApiError::Kind failure = ApiError::Kind::kHttp;
   std::promise<std::string> end;
 };
 
@@ -53,7 +58,7 @@ runtime::Request request() {
 }
 
 TEST(EngineHost, RunsAndCounts) {
-  EngineHost host(std::make_unique<FakeEngine>(), 4);
+  EngineHost host(std::make_unique<FakeEngine>(), {.requests = 4});
   const auto waiter = std::make_shared<Waiter>();
   ASSERT_TRUE(host.submit(request(), {}, waiter).ok());
   EXPECT_EQ(waiter->end.get_future().get(), "finished");
@@ -64,7 +69,7 @@ TEST(EngineHost, RunsAndCounts) {
 TEST(EngineHost, AFullQueueIsToldAndARefusalTakesNoPlace) {
   auto engine = std::make_unique<FakeEngine>();
   engine->hold = true;
-  EngineHost host(std::move(engine), 2);
+  EngineHost host(std::move(engine), {.requests = 2});
   EXPECT_FALSE(host.submit({}, {}, std::make_shared<Waiter>()).ok());
   EXPECT_TRUE(host.submit(request(), {}, std::make_shared<Waiter>()).ok());
   EXPECT_TRUE(host.submit(request(), {}, std::make_shared<Waiter>()).ok());
@@ -75,11 +80,58 @@ TEST(EngineHost, AFullQueueIsToldAndARefusalTakesNoPlace) {
   EXPECT_EQ(host.counters().waiting, 2);
 }
 
+TEST(EngineHost, TokensThatWaitAreBounded) {
+  auto engine = std::make_unique<FakeEngine>();
+  FakeEngine& fake = *engine;
+  fake.hold = true;
+  EngineHost host(std::move(engine), {.requests = 10, .tokens = 100});
+  const auto submit = [&](size_t tokens) {
+    runtime::Request made;
+    made.prompt.assign(tokens, 1);
+    const auto waiter = std::make_shared<Waiter>();
+    auto id = host.submit(made, {}, waiter);
+    return std::pair(id.ok() ? "" : id.error().message, waiter);
+  };
+  EXPECT_NE(submit(0).first, "") << "no request, and takes no place";
+  const auto large = submit(150);
+  EXPECT_EQ(large.first, "") << "alone it may be larger";
+  EXPECT_EQ(submit(1).first, "prompts of 150 tokens are waiting already");
+  fake.hold = false;
+  host.resume();
+  large.second->end.get_future().wait();
+  fake.hold = true;
+  const auto first = submit(60), second = submit(40);
+  EXPECT_EQ(first.first + second.first, "");
+  EXPECT_EQ(submit(1).first, "prompts of 100 tokens are waiting already");
+  EXPECT_EQ(host.counters().waiting_tokens, 100);
+}
+
+TEST(EngineHost, WhoWaitsTooLongIsTold) {
+  auto engine = std::make_unique<FakeEngine>();
+  FakeEngine& fake = *engine;
+  fake.hold = true;
+  EngineHost host(std::move(engine),
+                  {.requests = 10, .longest_wait = std::chrono::milliseconds(1)});
+  const auto waiter = std::make_shared<Waiter>();
+  auto id = host.submit(request(), {}, waiter);
+  ASSERT_TRUE(id.ok());
+  EXPECT_EQ(waiter->end.get_future().get(),
+            "waited for a place among the running answers for 0.001 s");
+  EXPECT_EQ(waiter->failure, ApiError::Kind::kQueueFull);
+  while (fake.cancelled == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(fake.cancelled, *id);
+  fake.hold = false;  // the engine's own word comes later, and is not passed on
+  host.resume();
+  while (host.counters().waiting + host.counters().running > 0)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(host.counters().waiting_tokens, 0);
+}
+
 TEST(EngineHost, ABrokenEngineFailsItsRequestsAndTakesNoMore) {
   auto engine = std::make_unique<FakeEngine>();
   FakeEngine& fake = *engine;
   fake.hold = true;
-  EngineHost host(std::move(engine), 2);
+  EngineHost host(std::move(engine), {.requests = 2});
   const auto waiter = std::make_shared<Waiter>();
   fake.broken = true;
   auto submitted = host.submit(request(), {}, waiter);
@@ -97,7 +149,7 @@ TEST(EngineHost, LeavingFailsWhatIsLeft) {
   {
     auto engine = std::make_unique<FakeEngine>();
     engine->hold = true;
-    EngineHost host(std::move(engine), 2);
+    EngineHost host(std::move(engine), {.requests = 2});
     ASSERT_TRUE(host.submit(request(), {}, waiter).ok());
   }
   EXPECT_EQ(waiter->end.get_future().get(), "the server is going down");

@@ -120,7 +120,9 @@ class PlayedServer::PlayedEngine final : public server::StepEngine {
       note([&](EngineAccount& account) { account.cached_from_disk = report.cached_disk_tokens; });
       listener_.on_finish(report);
     }
-    void on_failure(const std::string& why) override { listener_.on_failure(why); }
+    void on_failure(server::ApiError::Kind kind, const std::string& why) override {
+      listener_.on_failure(kind, why);
+    }
 
    private:
     template <typename Change>
@@ -187,8 +189,7 @@ PlayedServer::PlayedServer(const GoldenModel& model, const server::ModelText& te
   auto engine =
       std::make_unique<PlayedEngine>(server::make_model_engine(model.engine(setup.shape)));
   engine_ = engine.get();
-  host_ = std::make_unique<server::EngineHost>(std::move(engine),
-                                               options_.sequences + options_.max_waiting);
+  host_ = std::make_unique<server::EngineHost>(std::move(engine), options_.queue_limits());
   api_ = std::make_unique<server::Api>(text_, options_, *host_, workers_, compilers_);
 }
 

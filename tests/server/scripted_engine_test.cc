@@ -10,7 +10,7 @@ namespace {
 struct Recorder final : JobListener {
   void on_token(const runtime::TokenEvent& event) override { ids.push_back(event.token.id); }
   void on_finish(const runtime::RequestReport& done) override { report = done; }
-  void on_failure(const std::string& why) override { failure = why; }
+  void on_failure(ApiError::Kind, const std::string& why) override { failure = why; }
   std::vector<TokenId> ids;
   std::optional<runtime::RequestReport> report;
   std::optional<std::string> failure;

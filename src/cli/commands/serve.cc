@@ -67,6 +67,12 @@ class Serve : public Command {
     app.add_option("--max-queue", options_.max_waiting, "requests that may wait")
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
+    app.add_option("--max-queue-tokens", options_.max_waiting_tokens,
+                   "tokens that waiting prompts may have together; beyond it 429")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--queue-timeout", queue_s_,
+                   "seconds that a request may wait for its turn, then 429; without it any time")
+        ->check(CLI::Range(0.001, 86400.0));
     app.add_option("--max-connections", options_.limits.connections, "connections at once")
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
@@ -180,6 +186,7 @@ class Serve : public Command {
       return server::http::Duration(static_cast<int64_t>(seconds * 1000));
     };
     options_.drain_grace = milliseconds(grace_s_);
+    if (queue_s_) options_.longest_wait = milliseconds(*queue_s_);
     options_.shutdown_timeout = milliseconds(timeout_s_);
     options_.limits.header_time = milliseconds(header_s_);
     options_.limits.stalled_client = milliseconds(stalled_s_);
@@ -259,6 +266,7 @@ class Serve : public Command {
   std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on",
                                                   sampling_defaults_ = "model";
   int64_t sequences_ = 4;
+  std::optional<double> queue_s_;
   double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10, stalled_s_ = 60;
 };
 

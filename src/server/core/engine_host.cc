@@ -3,10 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 
 namespace sluice::server {
+
+namespace {
+
+// For what the engine still says of a request that its client knows to have failed.
+class Deaf final : public JobListener {
+ public:
+  void on_token(const runtime::TokenEvent&) override {}
+  void on_finish(const runtime::RequestReport&) override {}
+  void on_failure(ApiError::Kind, const std::string&) override {}
+};
+
+}  // namespace
 
 // Stands between the engine and a request's listener: counts, and keeps the listener alive.
 class EngineHost::Tracker final : public JobListener {
@@ -47,13 +60,25 @@ class EngineHost::Tracker final : public JobListener {
     end();
     listener_->on_finish(report);
   }
-  void on_failure(const std::string& why) override {
+  void on_failure(ApiError::Kind kind, const std::string& why) override {
     end();
-    listener_->on_failure(why);
+    listener_->on_failure(kind, why);
   }
+
+  void set_id(runtime::RequestId id) { id_ = id; }
+  runtime::RequestId id() const { return id_; }  // 0: not known yet
+  bool waits() const { return !started_ && !over_ && !expired_; }
+  Clock::time_point came() const { return came_; }
+  // The client is told at once; the engine gives the request up at its next step.
+  void expire(const std::string& why) {
+    expired_ = true;
+    const auto told = std::exchange(listener_, std::make_shared<Deaf>());
+    told->on_failure(ApiError::Kind::kQueueFull, why);
+  }
+
   bool over() const { return over_; }
   RequestState state() const {
-    const std::chrono::duration<double> age = std::chrono::steady_clock::now() - came_;
+    const std::chrono::duration<double> age = Clock::now() - came_;
     return {key_, started_, prompt_, read_, output_, age.count()};
   }
 
@@ -62,11 +87,13 @@ class EngineHost::Tracker final : public JobListener {
     if (started_) return;
     started_ = true;
     --host_.counters_.waiting;
+    host_.counters_.waiting_tokens -= prompt_;
     ++host_.counters_.running;
   }
   void end() {
     over_ = true;
     --(started_ ? host_.counters_.running : host_.counters_.waiting);
+    if (!started_) host_.counters_.waiting_tokens -= prompt_;
     const std::lock_guard lock(host_.mutex_);
     host_.ended_.push_back(key_);
   }
@@ -74,15 +101,17 @@ class EngineHost::Tracker final : public JobListener {
   EngineHost& host_;
   const uint64_t key_;
   const int64_t prompt_;
-  const std::shared_ptr<JobListener> listener_;
-  const std::chrono::steady_clock::time_point came_ = std::chrono::steady_clock::now();
+  std::shared_ptr<JobListener> listener_;
+  const Clock::time_point came_ = Clock::now();
+  std::atomic<runtime::RequestId> id_{0};
+  bool expired_ = false;  // the engine's thread only
   // Written by the engine's thread, read by requests().
   std::atomic<bool> started_{false}, over_{false};
   std::atomic<int64_t> read_{0}, output_{0};
 };
 
-EngineHost::EngineHost(std::unique_ptr<StepEngine> engine, int64_t most_requests)
-    : engine_(std::move(engine)), most_requests_(most_requests), thread_([this] { loop(); }) {}
+EngineHost::EngineHost(std::unique_ptr<StepEngine> engine, QueueLimits limits)
+    : engine_(std::move(engine)), limits_(limits), thread_([this] { loop(); }) {}
 
 EngineHost::~EngineHost() { stop(); }
 
@@ -104,12 +133,20 @@ Answerable<runtime::RequestId> EngineHost::submit(runtime::Request request,
   busy.message = "the engine has stopped";
   busy.retry_after = 30;
   if (!alive_) return busy;
-  if (++counters_.waiting + counters_.running > most_requests_) {
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  ApiError full;
+  full.kind = ApiError::Kind::kQueueFull;
+  full.retry_after = 1;
+  if (++counters_.waiting + counters_.running > limits_.requests) {
     --counters_.waiting;
-    ApiError full;
-    full.kind = ApiError::Kind::kQueueFull;
-    full.message = fmt::format("{} requests are running or waiting already", most_requests_);
-    full.retry_after = 1;
+    full.message = fmt::format("{} requests are running or waiting already", limits_.requests);
+    return full;
+  }
+  const int64_t tokens_before = counters_.waiting_tokens.fetch_add(prompt);
+  if (tokens_before > 0 && tokens_before > limits_.tokens - prompt) {
+    counters_.waiting_tokens -= prompt;
+    --counters_.waiting;
+    full.message = fmt::format("prompts of {} tokens are waiting already", tokens_before);
     return full;
   }
   Tracker* tracker = nullptr;
@@ -117,7 +154,6 @@ Answerable<runtime::RequestId> EngineHost::submit(runtime::Request request,
   {
     const std::lock_guard lock(mutex_);
     key = ++last_key_;
-    const auto prompt = static_cast<int64_t>(request.prompt.size());
     auto made = std::make_unique<Tracker>(*this, key, prompt, std::move(listener));
     tracker = made.get();
     trackers_.emplace(key, std::move(made));
@@ -128,10 +164,13 @@ Answerable<runtime::RequestId> EngineHost::submit(runtime::Request request,
     if (!id.ok()) {
       trackers_.erase(key);
       --counters_.waiting;
+      counters_.waiting_tokens -= prompt;
       return invalid_request(id.error());
     }
     // The engine died meanwhile and will not look at this request any more.
     if (!alive_ && trackers_.erase(key) > 0) return busy;
+    if (const auto found = trackers_.find(key); found != trackers_.end())
+      found->second->set_id(*id);
     work_ = true;
     settled_ = false;
   }
@@ -195,6 +234,7 @@ void EngineHost::loop() {
       log_message(LogLevel::kError, fmt::format("the engine stopped: {}", error.what()));
       return fail_all("the engine stopped");
     }
+    const auto look_again = expire_waiting();
     std::unique_lock lock(mutex_);
     for (const uint64_t key : ended_) trackers_.erase(key);
     ended_.clear();
@@ -204,6 +244,8 @@ void EngineHost::loop() {
     const auto called = [this] { return work_ || stopping_; };
     if (saving) {
       wake_.wait_for(lock, kWhileSaving, called);
+    } else if (look_again) {
+      wake_.wait_until(lock, *look_again, called);
     } else {
       wake_.wait(lock, called);
     }
@@ -220,8 +262,34 @@ void EngineHost::fail_all(const std::string& why) {
     left.swap(trackers_);
   }
   for (const auto& [key, tracker] : left) {
-    if (!tracker->over()) tracker->on_failure(why);
+    if (!tracker->over()) tracker->on_failure(ApiError::Kind::kInternal, why);
   }
+}
+
+std::optional<EngineHost::Clock::time_point> EngineHost::expire_waiting() {
+  if (!limits_.longest_wait || counters_.waiting == 0) return std::nullopt;
+  const auto now = Clock::now();
+  std::optional<Clock::time_point> next;
+  std::vector<Tracker*> late;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [key, tracker] : trackers_) {
+      if (!tracker->waits()) continue;
+      const auto end = tracker->came() + *limits_.longest_wait;
+      // They are in the order in which they came.
+      if (end > now || tracker->id() == 0) {
+        next = std::max(end, now + std::chrono::milliseconds(1));
+        break;
+      }
+      late.push_back(tracker.get());
+    }
+  }
+  for (Tracker* tracker : late) {
+    tracker->expire(fmt::format("waited for a place among the running answers for {} s",
+                                limits_.longest_wait->count() / 1000.0));
+    engine_->cancel(tracker->id());
+  }
+  return next;
 }
 
 }  // namespace sluice::server

@@ -10,10 +10,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "server/core/api_error.h"
+#include "server/core/queue_limits.h"
 #include "server/core/step_engine.h"
 
 namespace sluice::server {
@@ -21,6 +23,7 @@ namespace sluice::server {
 // Counts over the life of the server, for the metrics. Read from any thread.
 struct EngineCounters {
   std::atomic<int64_t> waiting{0}, running{0};  // requests, now
+  std::atomic<int64_t> waiting_tokens{0};       // of the prompts of those that wait
   std::atomic<uint64_t> steps{0};
   std::atomic<uint64_t> prompt_tokens{0}, generated_tokens{0};  // as they are read and made
   // Of requests that have ended.
@@ -43,9 +46,7 @@ struct RequestState {
 
 class EngineHost {
  public:
-  // `most_requests`: those in the batch and those that wait for a place in it; beyond it submit()
-  // says so.
-  EngineHost(std::unique_ptr<StepEngine> engine, int64_t most_requests);
+  EngineHost(std::unique_ptr<StepEngine> engine, QueueLimits limits);
   ~EngineHost();  // stop()
 
   // Ends the thread; what is left fails, and no listener is held any more. Once, or never.
@@ -70,13 +71,16 @@ class EngineHost {
   bool paused() const { return paused_; }
 
  private:
+  using Clock = std::chrono::steady_clock;
   class Tracker;
   void loop();
   void fail_all(const std::string& why);
+  // Ends those that have waited too long; says when to look again.
+  std::optional<Clock::time_point> expire_waiting();
   void note_step();
 
   std::unique_ptr<StepEngine> engine_;
-  const int64_t most_requests_;
+  const QueueLimits limits_;
   EngineCounters counters_;
   std::atomic<bool> alive_{true}, paused_{false}, settled_{false};
   int64_t step_tokens_ = 0;  // the engine's thread only

@@ -144,7 +144,8 @@ class ScriptedEngine final : public StepEngine {
   void play_token(Play& play) {
     if (play.answer->fail_after && play.sent >= *play.answer->fail_after) {
       play.done = true;
-      play.listener->on_failure(fmt::format("the script fails after {} tokens", play.sent));
+      play.listener->on_failure(ApiError::Kind::kInternal,
+                                fmt::format("the script fails after {} tokens", play.sent));
       return;
     }
     const auto forced = play.thought ? play.thought->forced() : std::nullopt;
@@ -157,6 +158,7 @@ class ScriptedEngine final : public StepEngine {
     if (play.mask && !play.mask->accept(event.token.id) && !forced) {
       play.done = true;
       play.listener->on_failure(
+          ApiError::Kind::kInternal,
           fmt::format("the script's token {} is not what the request allows", play.sent));
       return;
     }

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "runtime/engine.h"
+#include "server/core/api_error.h"
 #include "server/core/prompt.h"
 
 namespace sluice::server {
@@ -16,7 +17,7 @@ namespace sluice::server {
 // The runtime's listener, and the one thing it cannot say: that a request failed.
 class JobListener : public runtime::Listener {
  public:
-  virtual void on_failure(const std::string& why) = 0;  // instead of on_finish
+  virtual void on_failure(ApiError::Kind kind, const std::string& why) = 0;  // instead of on_finish
 };
 
 class StepEngine {
