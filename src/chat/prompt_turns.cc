@@ -88,7 +88,8 @@ std::vector<TokenId> replay_turns(std::vector<TokenId> prompt, const Json& messa
   std::erase_if(turns, [](const Turn& turn) { return !turn.closed; });
   if (turns.size() + (last_is_open ? 1 : 0) != shown.size()) return prompt;
   std::vector<TokenId> replayed;
-  size_t copied = 0;
+  TurnPlaceOf place;
+  size_t copied = 0, placed = 0;
   const auto copy_up_to = [&](size_t end) {
     replayed.insert(replayed.end(), prompt.begin() + static_cast<ptrdiff_t>(copied),
                     prompt.begin() + static_cast<ptrdiff_t>(end));
@@ -96,7 +97,9 @@ std::vector<TokenId> replay_turns(std::vector<TokenId> prompt, const Json& messa
   };
   for (size_t i = 0; i < turns.size(); ++i) {
     copy_up_to(turns[i].begin);
-    const auto sampled = memory.find(scope, turn_place(replayed), *shown[i]);
+    place.add(TokenSpan(replayed).subspan(placed));
+    placed = replayed.size();
+    const auto sampled = memory.find(scope, place.value(), *shown[i]);
     if (!sampled || sampled->empty() || sampled->back() != *markers.end) continue;
     const TokenSpan rendered =
         TokenSpan(prompt).subspan(turns[i].begin, turns[i].end - turns[i].begin);

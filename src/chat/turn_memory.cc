@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <utility>
 
 #include "chat/calls/markup.h"
@@ -81,23 +80,49 @@ std::string visible_form(const Json& message) {
   return form.dump();
 }
 
-size_t TurnMemory::Turn::bytes() const {
-  return sizeof(Turn) + 2 * key.size() + reasoning.size() + tokens.size() * sizeof tokens[0];
+void TurnPlaceOf::add(std::span<const tokenizer::TokenId> tokens) {
+  // Each token goes through the finalizer of SplitMix64, which spreads every bit over all.
+  for (const tokenizer::TokenId token : tokens) {
+    uint64_t mixed = value_ + static_cast<uint32_t>(token) + 0x9E3779B97F4A7C15u;
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBu;
+    value_ = mixed ^ (mixed >> 31);
+  }
+}
+
+TurnPlace turn_place(std::span<const tokenizer::TokenId> before) {
+  TurnPlaceOf place;
+  place.add(before);
+  return place.value();
+}
+
+size_t KeptTurn::bytes() const {
+  return sizeof(KeptTurn) + 2 * key.size() + reasoning.size() + tokens.size() * sizeof tokens[0];
 }
 
 TurnMemory::TurnMemory(size_t budget_bytes) : budget_bytes_(budget_bytes) {}
 
-TurnPlace turn_place(std::span<const tokenizer::TokenId> before) {
-  const auto bytes = std::as_bytes(before);
-  return std::hash<std::string_view>()({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+void TurnMemory::tell(std::function<void(const KeptTurn&)> listener) {
+  const std::lock_guard lock(mutex_);
+  listener_ = std::move(listener);
 }
 
 void TurnMemory::remember(std::string_view scope, TurnPlace place, const Json& message,
                           std::vector<tokenizer::TokenId> tokens) {
   // A line break cannot stand in the form, so that scopes do not mix with it.
-  Turn turn{std::string(scope) + '\n' + visible_form(message), reasoning_of(message), place,
-            std::move(tokens)};
+  KeptTurn turn{std::string(scope) + '\n' + visible_form(message), reasoning_of(message), place,
+                std::move(tokens)};
   const std::lock_guard lock(mutex_);
+  if (listener_) listener_(turn);
+  keep(std::move(turn));
+}
+
+void TurnMemory::restore(KeptTurn turn) {
+  const std::lock_guard lock(mutex_);
+  keep(std::move(turn));
+}
+
+void TurnMemory::keep(KeptTurn turn) {
   bytes_ += turn.bytes();
   turns_.push_front(std::move(turn));
   by_key_.emplace(turns_.front().key, turns_.begin());

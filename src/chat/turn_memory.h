@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
@@ -22,14 +23,39 @@
 
 namespace sluice::chat {
 
-// Where in which conversation a turn stands: all the tokens before it, in one number.
+// Where in which conversation a turn stands: all the tokens before it, in one number. The same in
+// every build, since it is kept on disk. Made as the tokens come, so that the places of all turns
+// of a conversation cost one pass.
 using TurnPlace = uint64_t;
+class TurnPlaceOf {
+ public:
+  void add(std::span<const tokenizer::TokenId> tokens);
+  TurnPlace value() const { return value_; }
+
+ private:
+  TurnPlace value_ = 0;
+};
 TurnPlace turn_place(std::span<const tokenizer::TokenId> before);
+
+struct KeptTurn {
+  std::string key;  // whose it is, and what a client sees of it (visible_form)
+  std::string reasoning;
+  TurnPlace place = 0;
+  std::vector<tokenizer::TokenId> tokens;  // the whole turn's
+
+  size_t bytes() const;
+  bool operator==(const KeptTurn&) const = default;
+};
 
 class TurnMemory {
  public:
   // Forgets the least recently used turns beyond so many bytes.
   explicit TurnMemory(size_t budget_bytes);
+
+  // Is told of each turn that is remembered from now on, one at a time (turn_files.h).
+  void tell(std::function<void(const KeptTurn&)> listener);
+  // As an earlier server remembered it.
+  void restore(KeptTurn turn);
 
   // `message` is the answer as it was sent: an assistant message with content, reasoning_content
   // (or reasoning) and tool_calls. `scope` keeps users apart (the API key): a turn is found in its
@@ -48,16 +74,12 @@ class TurnMemory {
   size_t bytes() const;
 
  private:
-  struct Turn {
-    std::string key, reasoning;
-    TurnPlace place = 0;
-    std::vector<tokenizer::TokenId> tokens;
-    size_t bytes() const;
-  };
-  using Turns = std::list<Turn>;  // the last used first
+  using Turns = std::list<KeptTurn>;  // the last used first
+  void keep(KeptTurn turn);
 
   const size_t budget_bytes_;
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // guards the following
+  std::function<void(const KeptTurn&)> listener_;
   Turns turns_;
   std::multimap<std::string, Turns::iterator, std::less<>> by_key_;
   size_t bytes_ = 0;

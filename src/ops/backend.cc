@@ -115,10 +115,15 @@ void Backend::upload(const View& to, std::span<const float> values) {
 }
 
 std::vector<float> Backend::download(const View& from) {
-  check_view(from, "from");
-  std::vector<float> values(static_cast<size_t>(from.rows * from.columns));
-  do_download(from, values);
+  std::vector<float> values;
+  download(from, values);
   return values;
+}
+
+void Backend::download(const View& from, std::vector<float>& values) {
+  check_view(from, "from");
+  values.resize(static_cast<size_t>(from.rows * from.columns));
+  do_download(from, values);
 }
 
 void Backend::embed(const EmbedArgs& a) {

@@ -311,6 +311,9 @@ class Backend {
   virtual Result<std::unique_ptr<DeviceBuffer>> allocate(size_t bytes) = 0;
   void upload(const View& to, std::span<const float> values);  // to.rows * to.columns values
   std::vector<float> download(const View& from);               // row-major, dense; waits
+  // The same into `values`, which keeps its memory from call to call: fresh memory for the logits
+  // of every step costs as much as the step of a small model.
+  void download(const View& from, std::vector<float>& values);
 
   // Weights. A format the backend has no kernel for is an error naming it.
   virtual Result<std::unique_ptr<Matrix>> load_matrix(const EncodedMatrix& source,

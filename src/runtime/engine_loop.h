@@ -37,7 +37,8 @@ class Engine::Loop {
   const tokenizer::Tokenizer* const tokenizer;  // may be null
   const EngineShape shape;
   const std::vector<TokenId> markers;
-  std::vector<uint64_t> allowed;  // the mask of the row being sampled
+  std::vector<uint64_t> allowed;    // the mask of the row being sampled
+  std::vector<float> logit_values;  // of the rows that are sampled from
   const MillisecondClock clock;
   DraftDepths depths;
   PromptPace pace;

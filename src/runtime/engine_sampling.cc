@@ -55,16 +55,15 @@ void Engine::Loop::sample_step(const StepPlan& plan, const ops::View& hidden) {
     }
     const ops::View logits = model.logits(hidden, rows, *workspace);
     std::vector<TokenId> best(part.size(), -1);
-    std::vector<float> values;
     if (argmax_is_enough) {
       model.backend().argmax({.logits = logits, .tokens = best});
     } else {
-      values = model.backend().download(logits);
+      model.backend().download(logits, logit_values);
     }
     for (size_t i = 0; i < part.size(); ++i) {
       const auto row_values = argmax_is_enough
                                   ? std::span<float>()
-                                  : std::span(values).subspan(i * vocabulary, vocabulary);
+                                  : std::span(logit_values).subspan(i * vocabulary, vocabulary);
       sample_row(*part[i].segment, part[i].offset, best[i], row_values);
     }
   }

@@ -16,6 +16,10 @@ ChoiceListener::ChoiceListener(int choice, std::shared_ptr<Mailbox<EngineEvent>>
       metrics_(metrics),
       most_waiting_(most_waiting) {}
 
+void ChoiceListener::on_start(int64_t cached) {
+  mailbox_->push({choice_, EngineEvent::Start{cached}});
+}
+
 void ChoiceListener::on_prompt_token(const runtime::SampledToken& token) {
   mailbox_->push({choice_, EngineEvent::PromptToken{token}});
 }

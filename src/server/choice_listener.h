@@ -16,6 +16,9 @@ namespace sluice::server {
 
 struct EngineEvent {
   int choice = 0;
+  struct Start {
+    int64_t cached_tokens = 0;
+  };
   struct PromptToken {
     runtime::SampledToken token;
   };
@@ -23,7 +26,7 @@ struct EngineEvent {
     ApiError::Kind kind = ApiError::Kind::kInternal;
     std::string why;
   };
-  std::variant<runtime::SampledToken, PromptToken, runtime::RequestReport, Failure> what;
+  std::variant<Start, runtime::SampledToken, PromptToken, runtime::RequestReport, Failure> what;
 };
 
 // What the two threads have to know of each other.
@@ -45,6 +48,7 @@ class ChoiceListener final : public JobListener {
                  size_t most_waiting);
   void set_id(runtime::RequestId id) { id_ = id; }  // the host's, once it is known
 
+  void on_start(int64_t cached) override;
   void on_prompt_token(const runtime::SampledToken& token) override;
   void on_token(const runtime::TokenEvent& event) override;
   void on_finish(const runtime::RequestReport& report) override;

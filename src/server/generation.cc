@@ -195,7 +195,9 @@ void Generator::Run::cancel() {
 std::vector<AnswerEvent> Generator::Run::digest(const EngineEvent& event) {
   const auto choice = static_cast<size_t>(event.choice);
   Answer& answer = answers_[choice];
-  if (std::holds_alternative<EngineEvent::PromptToken>(event.what)) return {};
+  if (std::holds_alternative<EngineEvent::Start>(event.what) ||
+      std::holds_alternative<EngineEvent::PromptToken>(event.what))
+    return {};
   if (const auto* token = std::get_if<runtime::SampledToken>(&event.what)) {
     if (answer.wants_no_more()) return {};
     std::vector<TokenId>& turn = turns_[choice].made.tokens;
@@ -293,6 +295,8 @@ asio::awaitable<void> Generator::Run::stream() {
     if (!events.empty()) silent = 0;
     // All that has come goes out in one write: a slow socket makes fewer, longer ones.
     for (const EngineEvent& event : events) {
+      if (const auto* start = std::get_if<EngineEvent::Start>(&event.what))
+        text += encoder_->started(start->cached_tokens);
       for (const AnswerEvent& made : digest(event)) text += encoder_->event(event.choice, made);
     }
     if (events.empty() && !gone_ && !abort_) text += encoder_->keep_alive(silent);
@@ -347,7 +351,12 @@ Generator::Generator(const ModelText& model, const ServerOptions& options, Engin
       compilers_(compilers),
       metrics_(metrics),
       grammars_(model),
-      turns_(kTurnMemoryBytes) {}
+      turns_(kTurnMemoryBytes) {
+  if (!options.disk.on() || !options.reuse_answers) return;
+  turn_files_.emplace(options.disk.folder, chat::TurnOwner{options.disk.model, model.vocabulary});
+  turn_files_->restore(turns_);
+  turns_.tell([this](const chat::KeptTurn& turn) { turn_files_->append(turn); });
+}
 
 asio::awaitable<Answerable<std::vector<PreparedPrompt>>> Generator::prepare(
     const GenerationRequest& request, const Replay* replay) {

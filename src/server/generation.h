@@ -6,9 +6,11 @@
 #include <boost/asio/thread_pool.hpp>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
+#include "chat/turn_files.h"
 #include "server/core/encoder.h"
 #include "server/core/engine_host.h"
 #include "server/core/output_grammar.h"
@@ -62,6 +64,7 @@ class Generator {
   boost::asio::thread_pool &workers_, &compilers_;
   Metrics& metrics_;
   OutputGrammars grammars_;
+  std::optional<chat::TurnFiles> turn_files_;  // with a disk tier
   chat::TurnMemory turns_;
   std::set<Run*> active_;
   std::set<std::string> named_fields_;

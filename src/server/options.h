@@ -27,6 +27,7 @@ struct ServerOptions {
   int64_t max_waiting = 1024;                  // requests
   std::optional<int64_t> max_waiting_tokens;   // of their prompts; nothing: any number
   std::optional<http::Duration> longest_wait;  // for a place in the batch; nothing: any time
+  std::optional<http::Duration> longest_request;  // with its answer; nothing: any time
   int64_t sequences = 1;
   int draft_depth = 0;
   int64_t client_backlog = 16'384;          // tokens that may wait for a client that does not read
@@ -37,7 +38,7 @@ struct ServerOptions {
   openai::ReasoningField reasoning_field = openai::ReasoningField::kBoth;
   ThinkingDefaults thinking;
   bool prefix_cache = false;  // the engine has one
-  bool disk_cache = false;    // and it has a disk tier, which is fed to the end
+  runtime::DiskCache disk;    // and it has a disk tier, which is fed to the end
   // Answers that come back are continued where they ended, and written as they were sampled. Off,
   // they are read anew as they are rendered, and every byte is what a cold server would send.
   bool reuse_answers = true;
@@ -50,6 +51,7 @@ struct ServerOptions {
     queue.requests = sequences + max_waiting;
     if (max_waiting_tokens) queue.tokens = *max_waiting_tokens;
     queue.longest_wait = longest_wait;
+    queue.longest_request = longest_request;
     return queue;
   }
 };

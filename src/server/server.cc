@@ -62,7 +62,7 @@ asio::awaitable<void> drain(asio::io_context& context, http::Server& server, Api
   co_await wait_for_answers(context, server, left);
   api.abort_all();
   co_await wait_for_answers(context, server, std::chrono::milliseconds(2000));
-  if (options.disk_cache) {
+  if (options.disk.on()) {
     constexpr auto kAtLeast = std::chrono::seconds(5);
     co_await wait_for_disk(context, host,
                            std::max(begin + options.shutdown_timeout, Clock::now() + kAtLeast));

@@ -125,8 +125,7 @@ TEST_P(AgentReplay, GoesOnAfterARestart) {
       const TurnCost& first = agent->costs()[kTurns / 2];
       EXPECT_EQ(first.cached_from_disk, first.cached);
       EXPECT_LE(first.beyond(), 63) << "reuse " << reuse;
-      // What this client does not send back is forgotten with the server.
-      if (reuse && GetParam() != Habit::kOpenAiLossy) {
+      if (reuse) {
         EXPECT_EQ(first.altered, 0);
       }
     }

@@ -102,6 +102,7 @@ MessagesEncoder encoder(bool omitted = false) {
 Reader stream(MessagesEncoder made, const std::vector<AnswerEvent>& events) {
   Reader reader;
   reader.read(made.begin());
+  reader.read(made.started(5));
   for (const AnswerEvent& event : events) reader.read(made.event(0, event));
   reader.read(made.keep_alive(15));
   reader.read(made.end());

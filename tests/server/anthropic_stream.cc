@@ -151,6 +151,12 @@ class Grammar {
     message_.set("stop_sequence", member(change, "stop_sequence"));
     const Json& usage = member(data, "usage");
     if (!member(usage, "output_tokens").as_int64()) broken("no output_tokens", data);
+    // Clients that read the first event only must see the same prompt.
+    const Json& first = member(message_, "usage");
+    for (const char* name : {"input_tokens", "cache_read_input_tokens"}) {
+      if (usage.find(name) != nullptr && *usage.find(name) != member(first, name))
+        broken(fmt::format("another {} than at the start", name), data);
+    }
     for (const auto& [name, value] : usage.members()) message_.find("usage")->set(name, value);
     bool calls = false;
     for (const Json& block : member(message_, "content").items())

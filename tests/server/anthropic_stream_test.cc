@@ -81,6 +81,18 @@ TEST(AnthropicStream, EventsKeepTheirOrderAndTheirKind) {
   EXPECT_THROW(read_anthropic_stream(stream_of(other)), std::runtime_error);
 }
 
+TEST(AnthropicStream, TheStartTellsWhatTheEndTells) {
+  auto events = good_events();
+  const auto with = [&](int told) {
+    events[10] =
+        R"({"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"output_tokens":4,"input_tokens":)" +
+        std::to_string(told) + "}}";
+    return stream_of(events);
+  };
+  EXPECT_NO_THROW(read_anthropic_stream(with(9)));
+  EXPECT_THROW(read_anthropic_stream(with(8)), std::runtime_error);
+}
+
 TEST(AnthropicStream, AnEventHasBothLines) {
   for (const char* stream : {"data: {\"type\":\"ping\"}\n\n", "event: ping\n\n",
                              "event: ping\ndata: {\"type\":\"pong\"}\n\n",

@@ -27,11 +27,12 @@ class FakeEngine final : public StepEngine {
     const std::lock_guard lock(mutex_);
     if (hold || waiting_.empty()) return false;
     waiting_.front()->on_token({});
+    if (endless) return true;
     waiting_.front()->on_finish({});
     waiting_.erase(waiting_.begin());
     return true;
   }
-  std::atomic<bool> hold{false}, broken{false};
+  std::atomic<bool> hold{false}, endless{false}, broken{false};
   std::atomic<runtime::RequestId> cancelled{0};
 
  private:
@@ -125,6 +126,24 @@ TEST(EngineHost, WhoWaitsTooLongIsTold) {
   while (host.counters().waiting + host.counters().running > 0)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   EXPECT_EQ(host.counters().waiting_tokens, 0);
+}
+
+TEST(EngineHost, WhoIsAnsweredTooLongIsToldToo) {
+  auto engine = std::make_unique<FakeEngine>();
+  FakeEngine& fake = *engine;
+  fake.endless = true;
+  EngineHost host(std::move(engine), {.requests = 10,
+                                      .longest_wait = std::chrono::hours(1),
+                                      .longest_request = std::chrono::milliseconds(5)});
+  const auto waiter = std::make_shared<Waiter>();
+  auto id = host.submit(request(), {}, waiter);
+  ASSERT_TRUE(id.ok());
+  EXPECT_EQ(waiter->end.get_future().get(), "the request was not answered within 0.005 s");
+  EXPECT_EQ(waiter->failure, ApiError::Kind::kTimeout);
+  while (fake.cancelled == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(fake.cancelled, *id);
+  fake.endless = false;
+  while (host.counters().running > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 TEST(EngineHost, ABrokenEngineFailsItsRequestsAndTakesNoMore) {

@@ -182,9 +182,10 @@ PlayedServer::PlayedServer(const GoldenModel& model, const server::ModelText& te
     : text_(text) {
   text_.context = setup.shape.context;
   options_.quiet = true;
+  options_.ping_interval = std::chrono::hours(1);  // what is sent must not depend on the clock
   options_.sequences = setup.shape.sequences;
   options_.prefix_cache = setup.shape.prefix_cache > 0;
-  options_.disk_cache = setup.shape.disk.on();
+  options_.disk = setup.shape.disk;
   options_.reuse_answers = setup.reuse_answers;
   auto engine =
       std::make_unique<PlayedEngine>(server::make_model_engine(model.engine(setup.shape)));
@@ -195,7 +196,7 @@ PlayedServer::PlayedServer(const GoldenModel& model, const server::ModelText& te
 
 PlayedServer::~PlayedServer() {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (options_.disk_cache && !host_->settled() && std::chrono::steady_clock::now() < end)
+  while (options_.disk.on() && !host_->settled() && std::chrono::steady_clock::now() < end)
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   workers_.join();
   compilers_.join();

@@ -73,6 +73,9 @@ class Serve : public Command {
     app.add_option("--queue-timeout", queue_s_,
                    "seconds that a request may wait for its turn, then 429; without it any time")
         ->check(CLI::Range(0.001, 86400.0));
+    app.add_option("--request-timeout", request_s_,
+                   "seconds for a request with its answer, then 504; without it any time")
+        ->check(CLI::Range(0.001, 86400.0));
     app.add_option("--max-connections", options_.limits.connections, "connections at once")
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
@@ -146,7 +149,7 @@ class Serve : public Command {
     text.trained_context = loaded->binding.config.context;
     text.context = loaded->shape.context;
     options_.prefix_cache = loaded->shape.prefix_cache > 0;
-    options_.disk_cache = loaded->shape.disk.on();
+    options_.disk = loaded->shape.disk;
     options_.plan = loaded->plan;
     options_.draft_depth = loaded->shape.draft_depth;
     SLUICE_ASSIGN(auto engine,
@@ -187,6 +190,7 @@ class Serve : public Command {
     };
     options_.drain_grace = milliseconds(grace_s_);
     if (queue_s_) options_.longest_wait = milliseconds(*queue_s_);
+    if (request_s_) options_.longest_request = milliseconds(*request_s_);
     options_.shutdown_timeout = milliseconds(timeout_s_);
     options_.limits.header_time = milliseconds(header_s_);
     options_.limits.stalled_client = milliseconds(stalled_s_);
@@ -266,7 +270,7 @@ class Serve : public Command {
   std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on",
                                                   sampling_defaults_ = "model";
   int64_t sequences_ = 4;
-  std::optional<double> queue_s_;
+  std::optional<double> queue_s_, request_s_;
   double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10, stalled_s_ = 60;
 };
 

@@ -109,10 +109,11 @@ Json MessagesEncoder::message(Json content, Json reason, Json sequence, Json usa
   return body;
 }
 
-std::string MessagesEncoder::begin() {
+std::string MessagesEncoder::started(int64_t cached_tokens) {
+  if (std::exchange(started_, true)) return {};
   Json event = typed("message_start");
-  event.set("message",
-            message(Json::array(), Json(), Json(), usage_json(start_.prompt_tokens, 0, 0)));
+  event.set("message", message(Json::array(), Json(), Json(),
+                               usage_json(start_.prompt_tokens, cached_tokens, 0)));
   return sse("message_start", event) + sse("ping", typed("ping"));
 }
 
@@ -189,7 +190,11 @@ std::string MessagesEncoder::event(int, const AnswerEvent& event) {
 
 std::string MessagesEncoder::end() { return sse("message_stop", typed("message_stop")); }
 
-std::string MessagesEncoder::keep_alive(int64_t) { return sse("ping", typed("ping")); }
+// A request that waits for its place long enough to be asked after starts without knowing; the
+// message's last event corrects it.
+std::string MessagesEncoder::keep_alive(int64_t) {
+  return started_ ? sse("ping", typed("ping")) : started(0);
+}
 
 std::string MessagesEncoder::failure(const ApiError& error) {
   return sse("error", error_json(error, start_.id));

@@ -20,7 +20,10 @@ class MessagesEncoder final : public AnswerEncoder {
  public:
   MessagesEncoder(AnswerStart start, MessagesEncoderOptions options);
 
-  std::string begin() override;
+  // The message starts when it is known how much of its prompt was cached, since `usage` stands in
+  // its first event; clients that look no further count from there.
+  std::string begin() override { return {}; }
+  std::string started(int64_t cached_tokens) override;
   std::string event(int choice, const AnswerEvent& event) override;
   std::string end() override;
   std::string keep_alive(int64_t silent_seconds) override;
@@ -37,6 +40,7 @@ class MessagesEncoder final : public AnswerEncoder {
 
   const AnswerStart start_;
   const MessagesEncoderOptions options_;
+  bool started_ = false;
   Block block_ = Block::kNone;
   int index_ = -1;       // of the newest block
   std::string thought_;  // of the open thinking block, for its signature

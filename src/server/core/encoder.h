@@ -50,7 +50,9 @@ struct Usage {
 class AnswerEncoder {
  public:
   virtual ~AnswerEncoder() = default;
-  virtual std::string begin() = 0;
+  virtual std::string begin() = 0;  // the request is admitted
+  // A choice has its place in the batch; so many tokens of its prompt need not be read.
+  virtual std::string started(int64_t /*cached_tokens*/) { return {}; }
   virtual std::string event(int choice, const AnswerEvent& event) = 0;
   virtual std::string end() = 0;
   // After `silent_seconds` without an event.

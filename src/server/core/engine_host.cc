@@ -67,13 +67,29 @@ class EngineHost::Tracker final : public JobListener {
 
   void set_id(runtime::RequestId id) { id_ = id; }
   runtime::RequestId id() const { return id_; }  // 0: not known yet
-  bool waits() const { return !started_ && !over_ && !expired_; }
-  Clock::time_point came() const { return came_; }
+  // When its time is over; nothing if it never is, or has been said to be.
+  std::optional<Clock::time_point> end_of_time(const QueueLimits& limits) const {
+    if (over_ || expired_) return std::nullopt;
+    std::optional<Clock::time_point> end;
+    if (limits.longest_request) end = came_ + *limits.longest_request;
+    if (!started_ && limits.longest_wait)
+      end = std::min(end.value_or(Clock::time_point::max()), came_ + *limits.longest_wait);
+    return end;
+  }
   // The client is told at once; the engine gives the request up at its next step.
-  void expire(const std::string& why) {
+  void expire(const QueueLimits& limits) {
     expired_ = true;
     const auto told = std::exchange(listener_, std::make_shared<Deaf>());
-    told->on_failure(ApiError::Kind::kQueueFull, why);
+    const auto seconds = [](std::chrono::milliseconds time) { return time.count() / 1000.0; };
+    if (limits.longest_request && Clock::now() - came_ >= *limits.longest_request) {
+      told->on_failure(ApiError::Kind::kTimeout,
+                       fmt::format("the request was not answered within {} s",
+                                   seconds(*limits.longest_request)));
+    } else {
+      told->on_failure(ApiError::Kind::kQueueFull,
+                       fmt::format("waited for a place among the running answers for {} s",
+                                   seconds(*limits.longest_wait)));
+    }
   }
 
   bool over() const { return over_; }
@@ -234,7 +250,7 @@ void EngineHost::loop() {
       log_message(LogLevel::kError, fmt::format("the engine stopped: {}", error.what()));
       return fail_all("the engine stopped");
     }
-    const auto look_again = expire_waiting();
+    const auto look_again = expire();
     std::unique_lock lock(mutex_);
     for (const uint64_t key : ended_) trackers_.erase(key);
     ended_.clear();
@@ -266,27 +282,26 @@ void EngineHost::fail_all(const std::string& why) {
   }
 }
 
-std::optional<EngineHost::Clock::time_point> EngineHost::expire_waiting() {
-  if (!limits_.longest_wait || counters_.waiting == 0) return std::nullopt;
+std::optional<EngineHost::Clock::time_point> EngineHost::expire() {
+  if (!limits_.longest_wait && !limits_.longest_request) return std::nullopt;
   const auto now = Clock::now();
   std::optional<Clock::time_point> next;
   std::vector<Tracker*> late;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [key, tracker] : trackers_) {
-      if (!tracker->waits()) continue;
-      const auto end = tracker->came() + *limits_.longest_wait;
-      // They are in the order in which they came.
-      if (end > now || tracker->id() == 0) {
-        next = std::max(end, now + std::chrono::milliseconds(1));
-        break;
+      const auto end = tracker->end_of_time(limits_);
+      if (!end) continue;
+      if (*end <= now && tracker->id() != 0) {
+        late.push_back(tracker.get());
+        continue;
       }
-      late.push_back(tracker.get());
+      const auto look = std::max(*end, now + std::chrono::milliseconds(1));
+      next = std::min(next.value_or(look), look);
     }
   }
   for (Tracker* tracker : late) {
-    tracker->expire(fmt::format("waited for a place among the running answers for {} s",
-                                limits_.longest_wait->count() / 1000.0));
+    tracker->expire(limits_);
     engine_->cancel(tracker->id());
   }
   return next;

@@ -75,8 +75,8 @@ class EngineHost {
   class Tracker;
   void loop();
   void fail_all(const std::string& why);
-  // Ends those that have waited too long; says when to look again.
-  std::optional<Clock::time_point> expire_waiting();
+  // Ends those whose time is over; says when to look again.
+  std::optional<Clock::time_point> expire();
   void note_step();
 
   std::unique_ptr<StepEngine> engine_;

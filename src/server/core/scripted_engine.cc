@@ -124,6 +124,7 @@ class ScriptedEngine final : public StepEngine {
     if (play.request.thought)
       play.thought.emplace(*play.request.thought, play.request.prompt, play.limit);
     if (play.request.grammar) play.mask = play.request.grammar->begin();
+    play.listener->on_start(0);
     play.listener->on_prompt(prompt, prompt);
     for (int64_t i = 1; i < prompt && play.request.prompt_logprobs >= 0; ++i) {
       const TokenId id = play.request.prompt[static_cast<size_t>(i)];
