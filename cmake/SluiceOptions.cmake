@@ -10,6 +10,7 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 option(SLUICE_TESTS "Build the tests" ON)
 option(SLUICE_BENCHMARKS "Build the developer benchmarks" OFF)
 option(SLUICE_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+option(SLUICE_UNITY "Compile the files of a library several at a time (without ccache)" OFF)
 set(SLUICE_SANITIZE "" CACHE STRING "Sanitizers, as given to -fsanitize= (address,undefined | thread)")
 
 if(NOT CMAKE_BUILD_TYPE)

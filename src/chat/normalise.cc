@@ -11,10 +11,6 @@
 namespace sluice::chat {
 namespace {
 
-Error wrong(std::string where, std::string why, std::string remedy = {}) {
-  return usage_error(std::move(where), std::move(why), std::move(remedy));
-}
-
 Json message_of(const char* role, std::string text) {
   Json message = Json::object();
   message.set("role", role);
@@ -32,9 +28,10 @@ class Row {
     const std::string role = message.find("role")->string();
     if (role == "system") return add_system(content_text(*message.find("content")), where);
     if (role == "tool" && !follows_call()) {
-      return wrong(where,
-                   "a tool message must follow an assistant message with tool calls or another "
-                   "tool message");
+      return usage_error(
+          where,
+          "a tool message must follow an assistant message with tool calls or another "
+          "tool message");
     }
     if (role != "tool") end_tool_run();
     if (role == "user" && !held_.empty()) {
@@ -70,7 +67,8 @@ class Row {
       return {};
     }
     if (options_.late_system == LateSystem::kError) {
-      return wrong(where, "a system message after the first turn", "Send it at the beginning");
+      return usage_error(where, "a system message after the first turn",
+                         "Send it at the beginning");
     }
     if (text.empty()) return {};
     if (last_role() == "user") {
@@ -131,10 +129,10 @@ class Row {
 
 Result<Json> normalise_messages(const Json& request, const NormaliseOptions& options) {
   const Json* messages = request.find("messages");
-  if (!messages) return wrong("messages", "is missing");
+  if (!messages) return usage_error("messages", "is missing");
   if (!messages->is_array())
-    return wrong("messages", fmt::format("must be an array, is {}", messages->kind_name()));
-  if (messages->items().empty()) return wrong("messages", "is empty");
+    return usage_error("messages", fmt::format("must be an array, is {}", messages->kind_name()));
+  if (messages->items().empty()) return usage_error("messages", "is empty");
   Row row(options);
   for (size_t i = 0; i < messages->items().size(); ++i) {
     const std::string where = fmt::format("messages[{}]", i);
@@ -148,7 +146,7 @@ Result<Json> normalise_tools(const Json& request) {
   const Json* tools = request.find("tools");
   if (!tools || tools->is_null()) return Json();
   if (!tools->is_array())
-    return wrong("tools", fmt::format("must be an array, is {}", tools->kind_name()));
+    return usage_error("tools", fmt::format("must be an array, is {}", tools->kind_name()));
   Json normal;
   for (size_t i = 0; i < tools->items().size(); ++i) {
     SLUICE_ASSIGN(Json tool, normalise_tool(tools->items()[i], fmt::format("tools[{}]", i)));
@@ -164,7 +162,7 @@ Result<Json> normalise_switch(const std::string& name, const Json& value) {
     return Json(value.string() == "true");
   if (const auto number = value.as_int64(); number && (*number == 0 || *number == 1))
     return Json(*number == 1);
-  return wrong("chat_template_kwargs." + name, "must be a boolean, is " + value.dump());
+  return usage_error("chat_template_kwargs." + name, "must be a boolean, is " + value.dump());
 }
 
 // N10 and N11.
@@ -174,14 +172,14 @@ Result<Json> normalise_kwargs(const Json& request, const NormaliseOptions& optio
   for (const Json* source : {&options.default_kwargs, given}) {
     if (!source || source->is_null()) continue;
     if (!source->is_object())
-      return wrong("chat_template_kwargs",
-                   fmt::format("must be an object, is {}", source->kind_name()));
+      return usage_error("chat_template_kwargs",
+                         fmt::format("must be an object, is {}", source->kind_name()));
     for (const auto& [name, value] : source->members()) {
       for (const std::string_view taken :
            {"messages", "tools", "add_generation_prompt", "chat_template"}) {
         if (name != taken) continue;
-        return wrong("chat_template_kwargs." + name, "cannot be given here",
-                     taken == "chat_template" ? "" : "Use the field of the request");
+        return usage_error("chat_template_kwargs." + name, "cannot be given here",
+                           taken == "chat_template" ? "" : "Use the field of the request");
       }
       const bool is_switch =
           name == "enable_thinking" || name == "preserve_thinking" || name == "add_vision_id";
@@ -200,7 +198,7 @@ Result<std::optional<bool>> boolean_field(const Json& request, const char* name)
   const Json* field = request.find(name);
   if (!field || field->is_null()) return std::optional<bool>();
   if (!field->is_boolean())
-    return wrong(name, fmt::format("must be a boolean, is {}", field->kind_name()));
+    return usage_error(name, fmt::format("must be a boolean, is {}", field->kind_name()));
   return std::optional<bool>(field->boolean());
 }
 
@@ -215,16 +213,16 @@ Status settle_continuation(const Json& request, const NormaliseOptions& options,
   normal.add_generation_prompt = prompt.value_or(!normal.continue_final_message);
   if (!normal.continue_final_message) return {};
   if (normal.add_generation_prompt) {
-    return wrong("continue_final_message", "cannot be combined with add_generation_prompt",
-                 "Set one of them to false");
+    return usage_error("continue_final_message", "cannot be combined with add_generation_prompt",
+                       "Set one of them to false");
   }
   if (!ends_with_answer) {
-    return wrong("continue_final_message",
-                 "needs a final message of the assistant, the last one is of the " +
-                     last.find("role")->string());
+    return usage_error("continue_final_message",
+                       "needs a final message of the assistant, the last one is of the " +
+                           last.find("role")->string());
   }
   if (last.find("tool_calls")) {
-    return wrong("continue_final_message", "cannot continue a message that has tool calls");
+    return usage_error("continue_final_message", "cannot continue a message that has tool calls");
   }
   return {};
 }

@@ -7,10 +7,6 @@
 namespace sluice::chat {
 namespace {
 
-Error wrong(const std::string& where, std::string why, std::string remedy = {}) {
-  return usage_error(where, std::move(why), std::move(remedy));
-}
-
 bool is_one_of(std::string_view text, std::initializer_list<std::string_view> names) {
   for (const std::string_view name : names) {
     if (text == name) return true;
@@ -28,15 +24,15 @@ Json text_part(std::string text) {
 // N1.
 Result<std::string> normalise_role(const Json& message, const std::string& where) {
   const Json* role = message.find("role");
-  if (!role) return wrong(where + ".role", "is missing");
+  if (!role) return usage_error(where + ".role", "is missing");
   if (!role->is_string())
-    return wrong(where + ".role", fmt::format("must be a string, is {}", role->kind_name()));
+    return usage_error(where + ".role", fmt::format("must be a string, is {}", role->kind_name()));
   const std::string& name = role->string();
   if (name == "developer") return std::string("system");
   if (name == "function") return std::string("tool");
   if (is_one_of(name, {"system", "user", "assistant", "tool"})) return name;
-  return wrong(where + ".role", "'" + name + "' is not a role",
-               "Use system, developer, user, assistant, tool or function");
+  return usage_error(where + ".role", "'" + name + "' is not a role",
+                     "Use system, developer, user, assistant, tool or function");
 }
 
 // N4, one part.
@@ -44,31 +40,34 @@ Result<Json> normalise_part(const Json& part, const std::string& where, const st
                             const NormaliseOptions& options) {
   if (part.is_string()) return text_part(part.string());
   if (!part.is_object())
-    return wrong(where, fmt::format("must be an object, is {}", part.kind_name()));
+    return usage_error(where, fmt::format("must be an object, is {}", part.kind_name()));
   const Json* type = part.find("type");
   if (!type || !type->is_string())
-    return wrong(where + ".type", type ? "must be a string" : "is missing");
+    return usage_error(where + ".type", type ? "must be a string" : "is missing");
   const std::string& name = type->string();
   if (is_one_of(name, {"text", "input_text", "output_text", "refusal"})) {
     const char* key = name == "refusal" ? "refusal" : "text";
     const Json* text = part.find(key);
     if (!text || !text->is_string()) {
-      return wrong(fmt::format("{}.{}", where, key),
-                   text ? fmt::format("must be a string, is {}", text->kind_name()) : "is missing");
+      return usage_error(
+          fmt::format("{}.{}", where, key),
+          text ? fmt::format("must be a string, is {}", text->kind_name()) : "is missing");
     }
     return text_part(text->string());
   }
   const bool image = is_one_of(name, {"image", "image_url", "input_image"});
   const bool video = is_one_of(name, {"video", "video_url", "input_video"});
   if (!image && !video) {
-    return wrong(where + ".type", "'" + name + "' is unsupported", "Send text, images or videos");
+    return usage_error(where + ".type", "'" + name + "' is unsupported",
+                       "Send text, images or videos");
   }
   if (role == "system")
-    return wrong(where,
-                 fmt::format("a system message cannot contain {}s", image ? "image" : "video"));
+    return usage_error(
+        where, fmt::format("a system message cannot contain {}s", image ? "image" : "video"));
   if (image ? !options.accept_images : !options.accept_videos) {
-    return wrong(where, fmt::format("this model build reads no {}s", image ? "image" : "video"),
-                 "Use a build with a vision tower");
+    return usage_error(where,
+                       fmt::format("this model build reads no {}s", image ? "image" : "video"),
+                       "Use a build with a vision tower");
   }
   Json media = Json::object();
   media.set("type", image ? "image" : "video");
@@ -85,13 +84,14 @@ Result<Json> normalise_content(const Json& message, const std::string& where,
   const Json* content = message.find("content");
   if (!content || content->is_null()) {
     if (role == "assistant") return Json("");
-    return wrong(where + ".content", content ? "is null" : "is missing",
-                 role == "tool" ? "Send an empty string for an empty result" : "");
+    return usage_error(where + ".content", content ? "is null" : "is missing",
+                       role == "tool" ? "Send an empty string for an empty result" : "");
   }
   if (content->is_string()) return *content;
   if (!content->is_array()) {
-    return wrong(where + ".content",
-                 fmt::format("must be a string or an array of parts, is {}", content->kind_name()));
+    return usage_error(
+        where + ".content",
+        fmt::format("must be a string or an array of parts, is {}", content->kind_name()));
   }
   Json parts = Json::array();
   for (size_t i = 0; i < content->items().size(); ++i) {
@@ -155,12 +155,12 @@ Result<Json> normalise_arguments(const Json* arguments, const std::string& where
     auto parsed = parse_json(text);
     if (parsed.ok() && parsed->is_object()) return parsed;
     if (options.strict_tool_arguments) {
-      return wrong(where, parsed.ok()
-                              ? fmt::format("must be a JSON object, is {}", parsed->kind_name())
-                              : parsed.error().message());
+      return usage_error(
+          where, parsed.ok() ? fmt::format("must be a JSON object, is {}", parsed->kind_name())
+                             : parsed.error().message());
     }
   } else if (options.strict_tool_arguments) {
-    return wrong(where, fmt::format("must be a JSON object, is {}", arguments->kind_name()));
+    return usage_error(where, fmt::format("must be a JSON object, is {}", arguments->kind_name()));
   }
   return raw_arguments(text);
 }
@@ -168,13 +168,14 @@ Result<Json> normalise_arguments(const Json* arguments, const std::string& where
 Result<Json> normalise_call(const Json& call, const std::string& where,
                             const NormaliseOptions& options) {
   if (!call.is_object())
-    return wrong(where, fmt::format("must be an object, is {}", call.kind_name()));
+    return usage_error(where, fmt::format("must be an object, is {}", call.kind_name()));
   const Json* function = call.find("function");
   if (!function || !function->is_object())
-    return wrong(where + ".function", function ? "must be an object" : "is missing");
+    return usage_error(where + ".function", function ? "must be an object" : "is missing");
   const Json* name = function->find("name");
   if (!name || !name->is_string() || name->string().empty()) {
-    return wrong(where + ".function.name", name ? "must be a non-empty string" : "is missing");
+    return usage_error(where + ".function.name",
+                       name ? "must be a non-empty string" : "is missing");
   }
   SLUICE_ASSIGN(Json arguments, normalise_arguments(function->find("arguments"),
                                                     where + ".function.arguments", options));
@@ -195,8 +196,8 @@ Result<Json> normalise_calls(const Json& message, const std::string& where,
   const Json* given = message.find("tool_calls");
   if (given && !given->is_null()) {
     if (!given->is_array())
-      return wrong(where + ".tool_calls",
-                   fmt::format("must be an array, is {}", given->kind_name()));
+      return usage_error(where + ".tool_calls",
+                         fmt::format("must be an array, is {}", given->kind_name()));
     for (size_t i = 0; i < given->items().size(); ++i) {
       SLUICE_ASSIGN(Json call, normalise_call(given->items()[i],
                                               fmt::format("{}.tool_calls[{}]", where, i), options));
@@ -218,7 +219,7 @@ Result<Json> normalise_calls(const Json& message, const std::string& where,
 Result<Json> normalise_message(const Json& message, const std::string& where,
                                const NormaliseOptions& options) {
   if (!message.is_object())
-    return wrong(where, fmt::format("must be an object, is {}", message.kind_name()));
+    return usage_error(where, fmt::format("must be an object, is {}", message.kind_name()));
   SLUICE_ASSIGN(const std::string role, normalise_role(message, where));
   std::string thinking;
   SLUICE_ASSIGN(Json content, normalise_content(message, where, role, options, thinking));
@@ -239,17 +240,18 @@ Result<Json> normalise_message(const Json& message, const std::string& where,
 
 Result<Json> normalise_tool(const Json& tool, const std::string& where) {
   if (!tool.is_object())
-    return wrong(where, fmt::format("must be an object, is {}", tool.kind_name()));
+    return usage_error(where, fmt::format("must be an object, is {}", tool.kind_name()));
   const Json* type = tool.find("type");
   if (type && (!type->is_string() || type->string() != "function")) {
-    return wrong(where + ".type", fmt::format("must be \"function\", is {}", type->dump()));
+    return usage_error(where + ".type", fmt::format("must be \"function\", is {}", type->dump()));
   }
   const Json* function = tool.find("function");
   if (!function || !function->is_object())
-    return wrong(where + ".function", function ? "must be an object" : "is missing");
+    return usage_error(where + ".function", function ? "must be an object" : "is missing");
   const Json* name = function->find("name");
   if (!name || !name->is_string() || name->string().empty()) {
-    return wrong(where + ".function.name", name ? "must be a non-empty string" : "is missing");
+    return usage_error(where + ".function.name",
+                       name ? "must be a non-empty string" : "is missing");
   }
   const auto deferred = [](const Json& object) {
     const Json* flag = object.find("defer_loading");

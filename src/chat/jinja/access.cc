@@ -11,8 +11,6 @@
 namespace sluice::chat::jinja {
 namespace {
 
-bool is_whole(const Value& value) { return value.is(Kind::kInteger) || value.is(Kind::kBoolean); }
-
 // An attribute that every object has, or every one of some type: the sandbox hides it.
 bool is_internal_name(std::string_view name) {
   static constexpr std::string_view kNames[] = {
@@ -28,7 +26,7 @@ bool is_internal_name(std::string_view name) {
 
 Value unsafe_attribute(const Value& owner, std::string_view name) {
   return undefined_hint(fmt::format("access to attribute {} of '{}' object is unsafe.",
-                                    quoted(name), owner.type_name()),
+                                    python_quoted(name), owner.type_name()),
                         "SecurityError");
 }
 
@@ -124,7 +122,7 @@ std::optional<Value> find_element(Interpreter& interpreter, const Value& owner, 
     case Kind::kList:
     case Kind::kTuple:
     case Kind::kRange: {
-      if (!is_whole(key)) return std::nullopt;
+      if (!key.is_whole()) return std::nullopt;
       const auto& items = owner.as<Sequence>().items;
       int64_t index = key.as_integer();
       if (index < 0) index += static_cast<int64_t>(items.size());
@@ -132,7 +130,7 @@ std::optional<Value> find_element(Interpreter& interpreter, const Value& owner, 
       return items[static_cast<size_t>(index)];
     }
     case Kind::kString: {
-      if (!is_whole(key)) return std::nullopt;
+      if (!key.is_whole()) return std::nullopt;
       Value character = character_of(interpreter, owner, key.as_integer());
       return character.is_undefined() ? std::nullopt : std::optional<Value>(character);
     }
@@ -221,7 +219,7 @@ Value get_slice(Interpreter& interpreter, const Value& owner, const Value& first
     if (bound->is(Kind::kBigInteger)) {
       raise("Unsupported", "integers beyond 64 bits are not computed with");
     }
-    if (!bound->is_none() && !is_whole(*bound)) {
+    if (!bound->is_none() && !bound->is_whole()) {
       type_error("slice indices must be integers or None or have an __index__ method");
     }
   }

@@ -42,8 +42,6 @@ const char* symbol_of(Operator op) {
   raise("Unsupported", "integers beyond 64 bits are not computed with");
 }
 
-bool is_whole(const Value& value) { return value.is(Kind::kInteger) || value.is(Kind::kBoolean); }
-
 Value power_of_integers(int64_t base, int64_t exponent) {
   if (exponent < 0) {
     if (base == 0) raise("ZeroDivisionError", "0.0 cannot be raised to a negative power");
@@ -132,7 +130,7 @@ Value real_operation(Operator op, double a, double b) {
 
 Value number_operation(Operator op, const Value& left, const Value& right) {
   Value result;
-  if (is_whole(left) && is_whole(right)) {
+  if (left.is_whole() && right.is_whole()) {
     result = integer_operation(op, left.as_integer(), right.as_integer());
   } else if (left.is(Kind::kFloat) || right.is(Kind::kFloat)) {
     result = real_operation(op, left.as_real(), right.as_real());
@@ -195,7 +193,7 @@ Value repeat(Interpreter& interpreter, const Value& sequence, const Value& times
 }
 
 bool repeatable(const Value& value) { return value.is_string() || value.is_sequence(); }
-bool counts(const Value& value) { return is_whole(value) || value.is(Kind::kBigInteger); }
+bool counts(const Value& value) { return value.is_whole() || value.is(Kind::kBigInteger); }
 
 Value multiply(Interpreter& interpreter, const Value& left, const Value& right) {
   if (repeatable(left) && counts(right)) return repeat(interpreter, left, right);
@@ -225,7 +223,7 @@ Value binary_operation(Interpreter& interpreter, Operator op, const Value& left,
 Value negative(const Value& value) {
   require_defined(value);
   if (value.is(Kind::kFloat)) return Value::real(-value.as_real(), value.from_data());
-  if (is_whole(value)) {
+  if (value.is_whole()) {
     Value result = integer_operation(Operator::kSubtract, 0, value.as_integer());
     result.mark_data(value.from_data());
     return result;
@@ -236,7 +234,7 @@ Value negative(const Value& value) {
 
 Value positive(const Value& value) {
   require_defined(value);
-  if (is_whole(value)) return Value::integer(value.as_integer(), value.from_data());
+  if (value.is_whole()) return Value::integer(value.as_integer(), value.from_data());
   if (value.is_number()) return value;
   type_error("bad operand type for unary +: '{}'", value.type_name());
 }

@@ -222,7 +222,7 @@ void Interpreter::set_special(std::string_view name, Value value) {
 namespace {
 
 std::string macro_name(const MacroObject& macro) {
-  return macro.name.empty() ? "None" : quoted(macro.name);
+  return macro.name.empty() ? "None" : python_quoted(macro.name);
 }
 
 }  // namespace
@@ -255,7 +255,7 @@ void Interpreter::bind_parameters(const MacroObject& macro, Arguments& arguments
     } else {
       missing.push_back(&parameter);
       scope_->set(parameter.symbol, undefined_hint(fmt::format("parameter {} was not provided",
-                                                               quoted(parameter.name))));
+                                                               python_quoted(parameter.name))));
     }
   }
   if (definition.reads_caller && !names_caller) {
@@ -277,7 +277,7 @@ void Interpreter::bind_parameters(const MacroObject& macro, Arguments& arguments
           macro_name(macro));
     }
     type_error("macro {} takes no keyword argument {}", macro_name(macro),
-               quoted(keyword[0].first));
+               python_quoted(keyword[0].first));
   }
   std::vector<Value> rest;
   for (size_t i = definition.parameters.size(); i < positional; ++i)

@@ -62,7 +62,7 @@ ExprPtr ExpressionParser::tuple(bool with_conditional, std::string_view end_name
   if (is_tuple) return result;
   if (!result->children.empty()) return std::move(result->children.front());
   if (!in_parentheses)
-    fail(current(), "Expected an expression, got " + quoted(describe(current())));
+    fail(current(), "Expected an expression, got " + python_quoted(describe(current())));
   return result;
 }
 
@@ -260,7 +260,7 @@ ExprPtr ExpressionParser::primary() {
   }
   if (at_operator("[")) return list();
   if (at_operator("{")) return dict();
-  fail(token, "unexpected " + quoted(describe(token)));
+  fail(token, "unexpected " + python_quoted(describe(token)));
 }
 
 ExprPtr ExpressionParser::name(const Token& token) {
@@ -449,7 +449,7 @@ ExprPtr ExpressionParser::one_filter(ExprPtr value) {
   result->text = dotted_name();
   result->filter = find_filter(result->text);
   if (!result->filter)
-    fail(token, "No filter named " + quoted(result->text) + ".", "TemplateAssertionError");
+    fail(token, "No filter named " + python_quoted(result->text) + ".", "TemplateAssertionError");
   if (at_operator("(")) result->call = call_arguments(*result);
   return result;
 }
@@ -480,7 +480,7 @@ ExprPtr ExpressionParser::test(ExprPtr value) {
   result->text = dotted_name();
   result->test = find_test(result->text);
   if (!result->test)
-    fail(token, "No test named " + quoted(result->text) + ".", "TemplateAssertionError");
+    fail(token, "No test named " + python_quoted(result->text) + ".", "TemplateAssertionError");
   if (at_operator("(")) {
     result->call = call_arguments(*result);
   } else if (at_test_argument()) {

@@ -121,7 +121,7 @@ class BraceFormatter {
       for (const auto& [name, value] : arguments_.keyword) {
         if (name == head) return value;
       }
-      raise("KeyError", "{}", quoted(head));
+      raise("KeyError", "{}", python_quoted(head));
     }
     if (index >= arguments_.positional.size()) {
       raise("IndexError", "Replacement index {} out of range for positional args tuple", index);

@@ -60,7 +60,7 @@ class PercentFormatter {
     at_ = end + 1;
     by_name_ = true;
     const Value* value = arguments_.as<Dict>().find(name);
-    if (!value) raise("KeyError", "{}", quoted(name));
+    if (!value) raise("KeyError", "{}", python_quoted(name));
     return *value;
   }
 

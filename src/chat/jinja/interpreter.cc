@@ -172,14 +172,14 @@ Value Interpreter::call(const Value& callee, Arguments& arguments) {
 
 Value Interpreter::apply_filter(std::string_view name, const Value& subject, Arguments& arguments) {
   const Filter* filter = find_filter(name);
-  if (!filter) raise("TemplateRuntimeError", "No filter named {}.", quoted(name));
+  if (!filter) raise("TemplateRuntimeError", "No filter named {}.", python_quoted(name));
   charge(1);
   return filter->apply(*this, subject, arguments);
 }
 
 bool Interpreter::apply_test(std::string_view name, const Value& subject, Arguments& arguments) {
   const TestRule* test = find_test(name);
-  if (!test) raise("TemplateRuntimeError", "No test named {}.", quoted(name));
+  if (!test) raise("TemplateRuntimeError", "No test named {}.", python_quoted(name));
   charge(1);
   return test->holds(*this, subject, arguments);
 }

@@ -153,4 +153,8 @@ class BoundArguments {
   const char* function_;
 };
 
+inline void no_arguments(const char* function, Arguments& arguments) {
+  BoundArguments(function, arguments, {});
+}
+
 }  // namespace sluice::chat::jinja

@@ -137,7 +137,7 @@ Change prepare_map(Interpreter& interpreter, const Arguments& arguments) {
   if (arguments.positional.empty() && attribute) {
     for (const auto& [name, value] : arguments.keyword) {
       if (name == "attribute" || name == "default") continue;
-      raise("FilterArgumentError", "Unexpected keyword argument {}", quoted(name));
+      raise("FilterArgumentError", "Unexpected keyword argument {}", python_quoted(name));
     }
     return [&interpreter, path = attribute_parts(*attribute),
             fallback = otherwise ? *otherwise : Value::none()](Value item) {
@@ -208,7 +208,7 @@ Value choose(Interpreter& interpreter, const Value& subject, Arguments& argument
   });
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kLazyFilters[] = {
     {"batch", batch},
     {"items", items},
     {"map", map},
@@ -222,6 +222,6 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> lazy_filters() { return kFilters; }
+std::span<const Filter> lazy_filters() { return kLazyFilters; }
 
 }  // namespace sluice::chat::jinja

@@ -342,8 +342,8 @@ class Lexer {
     size_t end = at_ + 1;
     while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
     if (end >= source_.size())
-      fail(from,
-           "unexpected char " + quoted(std::string_view(&quote, 1)) + " (no end of the string)");
+      fail(from, "unexpected char " + python_quoted(std::string_view(&quote, 1)) +
+                     " (no end of the string)");
     at_ = end + 1;
     add(TokenKind::kString, unescape(from + 1, end), from);
   }
@@ -415,7 +415,7 @@ class Lexer {
       return;
     }
     const Character c = character_at(source_, at_);
-    fail(at_, "unexpected char " + quoted(std::string_view(source_).substr(at_, c.size)));
+    fail(at_, "unexpected char " + python_quoted(std::string_view(source_).substr(at_, c.size)));
   }
 
   const std::string source_;

@@ -162,7 +162,7 @@ Value round(Interpreter& interpreter, const Value& subject, Arguments& arguments
                      subject.from_data());
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kNumberFilters[] = {
     {"abs", absolute},
     {"float", to_float},
     {"int", to_integer},
@@ -171,6 +171,6 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> number_filters() { return kFilters; }
+std::span<const Filter> number_filters() { return kNumberFilters; }
 
 }  // namespace sluice::chat::jinja

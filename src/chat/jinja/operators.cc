@@ -9,7 +9,7 @@
 namespace sluice::chat::jinja {
 namespace {
 
-const char* symbol_of(Operator op) {
+const char* comparison_symbol(Operator op) {
   switch (op) {
     case Operator::kLess:
       return "<";
@@ -37,7 +37,7 @@ bool compare_operation(Interpreter& interpreter, Operator op, const Value& left,
   if (op == Operator::kEqual) return interpreter.equal(left, right);
   if (op == Operator::kNotEqual) return !interpreter.equal(left, right);
   interpreter.charge(std::min(left.weight(), right.weight()));
-  const int order = compare(left, right, symbol_of(op));
+  const int order = compare(left, right, comparison_symbol(op));
   switch (op) {
     case Operator::kLess:
       return order < 0;

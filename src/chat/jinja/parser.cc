@@ -117,7 +117,7 @@ class StatementParser : public ExpressionParser {
       if (tag.text == known)
         fail(tag, fmt::format("the tag '{}' is not supported", tag.text), "Unsupported");
     }
-    std::string message = fmt::format("Encountered unknown tag {}.", quoted(tag.text));
+    std::string message = fmt::format("Encountered unknown tag {}.", python_quoted(tag.text));
     if (ends.size() > 0) {
       message += " Jinja was looking for the following tags:";
       for (const std::string_view end : ends) message += fmt::format(" '{}'", end);
@@ -272,7 +272,7 @@ class StatementParser : public ExpressionParser {
       is_tuple = true;
     }
     if (!is_tuple && target.parts.empty()) {
-      fail(current(), "Expected an expression, got " + quoted(describe(current())));
+      fail(current(), "Expected an expression, got " + python_quoted(describe(current())));
     }
     if (!is_tuple) return Target(target.parts.front());
     target.kind = Target::Kind::kTuple;
@@ -294,7 +294,7 @@ class StatementParser : public ExpressionParser {
           token.kind == TokenKind::kFloat) {
         fail(token, "can't assign to 'const'");
       }
-      fail(token, "unexpected " + quoted(describe(token)));
+      fail(token, "unexpected " + python_quoted(describe(token)));
     }
     if (is_constant_name(token.text)) fail(token, "can't assign to 'const'");
     take();

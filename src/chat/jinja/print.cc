@@ -63,7 +63,7 @@ class ReprPrinter {
         break;
       case Kind::kMacro: {
         const auto& name = value.as<MacroObject>().name;
-        text(name.empty() ? "<Macro anonymous>" : "<Macro " + quoted(name) + ">", false);
+        text(name.empty() ? "<Macro anonymous>" : "<Macro " + python_quoted(name) + ">", false);
         break;
       }
       case Kind::kLoop: {
@@ -155,7 +155,7 @@ class ReprPrinter {
     text("<Namespace {", false);
     for (size_t i = 0; i < space.attributes.size(); ++i) {
       if (i > 0) text(", ", false);
-      text(quoted(space.attributes[i].first) + ": ", false);
+      text(python_quoted(space.attributes[i].first) + ": ", false);
       value(space.attributes[i].second);
     }
     text("}>", false);
@@ -337,7 +337,7 @@ Text to_text(const Value& value, PrintStyle style) {
   return printer.finish();
 }
 
-std::string quoted(std::string_view text) {
+std::string python_quoted(std::string_view text) {
   return std::string(to_text(Value::string(text), PrintStyle::kRepr).view());
 }
 

@@ -15,7 +15,7 @@ enum class PrintStyle { kStr, kRepr };
 Text to_text(const Value& value, PrintStyle style = PrintStyle::kStr);
 
 // repr() of a text, for messages.
-std::string quoted(std::string_view text);
+std::string python_quoted(std::string_view text);
 // repr() of a float: the shortest digits that read back equal, in Python's notation.
 std::string float_text(double value);
 

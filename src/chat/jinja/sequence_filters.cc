@@ -12,10 +12,6 @@
 namespace sluice::chat::jinja {
 namespace {
 
-void no_arguments(const char* filter, Arguments& arguments) {
-  BoundArguments(filter, arguments, {});
-}
-
 // Sorts `order` stably by `before`, which may throw and need not be an order (NaN):
 // std::stable_sort promises nothing then.
 template <typename Before>
@@ -258,7 +254,7 @@ Value attribute(Interpreter& interpreter, const Value& subject, Arguments& argum
   return get_attribute(interpreter, subject, bound.at(0));
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kSequenceFilters[] = {
     {"attr", attribute},     {"count", length},
     {"d", default_value},    {"default", default_value},
     {"dictsort", dict_sort}, {"first", first},
@@ -271,6 +267,6 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> sequence_filters() { return kFilters; }
+std::span<const Filter> sequence_filters() { return kSequenceFilters; }
 
 }  // namespace sluice::chat::jinja

@@ -14,11 +14,9 @@ const Value& one_argument(const char* test, Arguments& arguments, const char* na
   return BoundArguments(test, arguments, {name}, 1).at(0);
 }
 
-void no_arguments(Arguments& arguments) { BoundArguments("test", arguments, {}); }
-
 template <bool (*Holds)(const Value&)>
 bool simple(Interpreter&, const Value& subject, Arguments& arguments) {
-  no_arguments(arguments);
+  no_arguments("test", arguments);
   return Holds(subject);
 }
 
@@ -48,11 +46,11 @@ int64_t remainder(Interpreter& interpreter, const Value& subject, const Value& d
 }
 
 bool is_odd(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
-  no_arguments(arguments);
+  no_arguments("test", arguments);
   return remainder(interpreter, subject, Value::integer(2)) == 1;
 }
 bool is_even(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
-  no_arguments(arguments);
+  no_arguments("test", arguments);
   return remainder(interpreter, subject, Value::integer(2)) == 0;
 }
 bool is_divisible(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
@@ -71,19 +69,19 @@ bool is_same(Interpreter& interpreter, const Value& subject, Arguments& argument
   return interpreter.equal(subject, other);
 }
 bool is_filter(Interpreter&, const Value& subject, Arguments& arguments) {
-  no_arguments(arguments);
+  no_arguments("test", arguments);
   return subject.is_string() && find_filter(subject.view()) != nullptr;
 }
 bool is_test(Interpreter&, const Value& subject, Arguments& arguments) {
-  no_arguments(arguments);
+  no_arguments("test", arguments);
   return subject.is_string() && find_test(subject.view()) != nullptr;
 }
 bool is_lower(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
-  no_arguments(arguments);
+  no_arguments("test", arguments);
   return is_lower_text(interpreter.text_of(subject).view());
 }
 bool is_upper(Interpreter& interpreter, const Value& subject, Arguments& arguments) {
-  no_arguments(arguments);
+  no_arguments("test", arguments);
   return is_upper_text(interpreter.text_of(subject).view());
 }
 

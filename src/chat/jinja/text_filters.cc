@@ -12,10 +12,6 @@
 namespace sluice::chat::jinja {
 namespace {
 
-void no_arguments(const char* filter, Arguments& arguments) {
-  BoundArguments(filter, arguments, {});
-}
-
 // soft_str: a text stays what it is, Markup too.
 Value soft_text(Interpreter& interpreter, const Value& value) {
   return value.is_string() ? value : Value::string(interpreter.text_of(value));
@@ -239,7 +235,7 @@ Value to_json(Interpreter& interpreter, const Value& subject, Arguments& argumen
   return Value::string(std::move(text));
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kTextFilters[] = {
     {"capitalize", capitalized},   {"center", center}, {"e", escape},          {"escape", escape},
     {"forceescape", force_escape}, {"format", format}, {"indent", indent},     {"lower", lower},
     {"replace", replace},          {"safe", safe},     {"string", string},     {"title", title},
@@ -249,6 +245,6 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-std::span<const Filter> text_filters() { return kFilters; }
+std::span<const Filter> text_filters() { return kTextFilters; }
 
 }  // namespace sluice::chat::jinja

@@ -47,7 +47,8 @@ void TokenReader::fail(const Token& where, std::string message, const char* kind
 void TokenReader::unexpected(std::string_view wanted) const {
   if (at_kind(TokenKind::kEnd))
     fail(current(), fmt::format("unexpected end of template, expected '{}'.", wanted));
-  fail(current(), fmt::format("expected token '{}', got {}", wanted, quoted(describe(current()))));
+  fail(current(),
+       fmt::format("expected token '{}', got {}", wanted, python_quoted(describe(current()))));
 }
 
 void TokenReader::expect_operator(std::string_view text) {

@@ -272,9 +272,9 @@ std::string Value::type_repr() const {
 
 std::string UndefinedObject::message() const {
   if (!hint.empty()) return hint;
-  if (!has_owner) return quoted(name) + " is undefined";
+  if (!has_owner) return python_quoted(name) + " is undefined";
   if (!name_is_text) return owner + " has no element " + name;
-  return quoted(owner) + " has no attribute " + quoted(name);
+  return python_quoted(owner) + " has no attribute " + python_quoted(name);
 }
 
 bool Sequence::next(Value& item) {

@@ -90,6 +90,9 @@ class Value {
   Kind kind() const { return kind_; }
   bool is(Kind kind) const { return kind_ == kind; }
   bool is_undefined() const { return kind_ == Kind::kUndefined; }
+  bool is_whole() const {
+    return is(Kind::kInteger) || is(Kind::kBoolean);
+  }  // Python's bool is an int
   bool is_none() const { return kind_ == Kind::kNone; }
   bool is_string() const { return kind_ == Kind::kString; }
   bool is_markup() const { return is_string() && markup_; }

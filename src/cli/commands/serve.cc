@@ -148,6 +148,9 @@ class Serve : public Command {
     text.vocabulary = loaded->binding.config.vocabulary;
     text.trained_context = loaded->binding.config.context;
     text.context = loaded->shape.context;
+    for (const model::BoundWeight& weight : loaded->binding.weights)
+      text.parameters += static_cast<uint64_t>(weight.matrix.rows * weight.matrix.columns);
+    for (const auto& tensor : loaded->binding.tensors) text.bytes += tensor.stored->bytes.size();
     options_.prefix_cache = loaded->shape.prefix_cache > 0;
     options_.disk = loaded->shape.disk;
     options_.plan = loaded->plan;

@@ -23,7 +23,7 @@ struct ModelText {
   int64_t vocabulary = 0;
   int64_t context = 0;                 // of one sequence, as the engine was started
   std::vector<std::string> names;      // what clients may call it; the first is shown
-  uint64_t parameters = 0, bytes = 0;  // for the list of models; 0 unknown
+  uint64_t parameters = 0, bytes = 0;  // for the list of models; 0: a script
   int64_t trained_context = 0;
 };
 
