@@ -20,6 +20,9 @@ using quantize::CompensationFactor;
 
 // Made-up inputs whose neighbouring columns move together.
 std::shared_ptr<const CompensationFactor> made_up_factor(int64_t columns, ThreadPool& pool) {
+  static std::map<int64_t, std::shared_ptr<const CompensationFactor>> known;
+  auto& factor = known[columns];
+  if (factor != nullptr) return factor;
   std::mt19937 random(static_cast<unsigned>(columns));
   std::normal_distribution<float> draw;
   std::vector<float> x(static_cast<size_t>(4 * columns * columns));
@@ -27,7 +30,9 @@ std::shared_ptr<const CompensationFactor> made_up_factor(int64_t columns, Thread
   for (float& value : x) value = walk = 0.9f * walk + draw(random);
   quantize::InputProducts products(columns);
   products.add(x, pool);
-  return std::make_shared<const CompensationFactor>(quantize::factorize(std::move(products), pool));
+  factor =
+      std::make_shared<const CompensationFactor>(quantize::factorize(std::move(products), pool));
+  return factor;
 }
 
 class MadeUpFactors : public quantize::CompensationSource {
