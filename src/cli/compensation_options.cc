@@ -138,6 +138,7 @@ Result<std::unique_ptr<quantize::CompensationSource>> CompensationOptions::open(
   options.model = source.string();
   options.threads = threads;
   options.kv = "f32";  // one window long: exact values cost nothing
+  options.activations = "wide";
   SLUICE_ASSIGN(auto loaded, prepare_model(console, options));
   options.context = std::min(context, loaded->binding.config.context);
   auto runs = std::make_unique<SourceRuns>(console, std::move(loaded), std::move(options));

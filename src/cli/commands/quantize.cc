@@ -46,13 +46,6 @@ class QuantizeCommand : public Command {
     SLUICE_ASSIGN(auto request, make_request());
     SLUICE_ASSIGN(const auto source, build_.open(console));
     SLUICE_ASSIGN(const int cores, build_.cores());
-    if (compensation_.compensates()) {
-      auto& safetensors = std::get<quantize::SafetensorsRequest>(request.how);
-      const bool draft =
-          source.binding.mtp_usable && safetensors.draft == quantize::DraftHead::kSame;
-      SLUICE_ASSIGN(compensation_source_, compensation_.open(console, source.path, cores, draft));
-      safetensors.compensation = compensation_source_.get();
-    }
     quantize::BuildEvents events = build_.events(console);
     if (!proof_.text_file.empty()) {
       proof_.threads = cores;
@@ -61,6 +54,13 @@ class QuantizeCommand : public Command {
       };
     }
     ThreadPool pool(cores);
+    if (compensation_.compensates()) {
+      auto& safetensors = std::get<quantize::SafetensorsRequest>(request.how);
+      const bool draft =
+          source.binding.mtp_usable && safetensors.draft == quantize::DraftHead::kSame;
+      SLUICE_ASSIGN(compensation_source_, compensation_.open(console, source.path, cores, draft));
+      safetensors.compensation = compensation_source_.get();
+    }
     SLUICE_ASSIGN(const auto report, quantize::make_build(source, request, pool, events));
     print_report(console, report, build_.out);
     return {};

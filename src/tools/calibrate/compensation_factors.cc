@@ -1,10 +1,8 @@
 #include "tools/calibrate/compensation_factors.h"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <utility>
 
-#include "base/check.h"
 #include "tools/calibrate/inputs.h"
 #include "tools/convert/head_order.h"
 
@@ -42,14 +40,23 @@ Status CompensationFactors::expect(std::span<const std::string> modules) {
   return {};
 }
 
-Status CompensationFactors::gather(const ProductPass& pass, ThreadPool& pool) {
-  for (const std::string& input : pass.inputs)
-    products_.try_emplace(input, demand_of_.at(input).columns, columns_[input]);
-  SLUICE_TRY(run_.read(next_pass_, [&](ops::Backend& backend) {
+Status CompensationFactors::gather(const std::string& input, ThreadPool& pool) {
+  std::vector<std::string> wanted = {input};
+  for (size_t i = next_pass_; i < plan_.passes.size(); ++i) {
+    const auto& inputs = plan_.passes[i].inputs;
+    if (std::find(inputs.begin(), inputs.end(), input) == inputs.end()) continue;
+    wanted = inputs;
+    next_pass_ = i + 1;
+    break;
+  }
+  products_.clear();  // what an earlier pass gathered and nobody asked for
+  for (const std::string& one : wanted)
+    products_.try_emplace(one, demand_of_.at(one).columns, columns_[one]);
+  SLUICE_TRY(run_.read(runs_++, [&](ops::Backend& backend) {
     return std::make_unique<ProductGatherer>(backend, pool, products_);
   }));
-  for (const auto& [name, input] : products_) {
-    if (!input.products.finite())
+  for (const auto& [name, gathered] : products_) {
+    if (!gathered.products.finite())
       return failed(name, "a value is not finite, or too large for its square",
                     "Check the model: sluice inspect MODEL --validate");
   }
@@ -59,20 +66,14 @@ Status CompensationFactors::gather(const ProductPass& pass, ThreadPool& pool) {
 Result<std::shared_ptr<const CompensationFactor>> CompensationFactors::factor(
     const std::string& module, ThreadPool& pool) {
   const std::string& input = input_of_.at(module);
-  if (next_pass_ < plan_.passes.size() && plan_.passes[next_pass_].first == asked_) {
-    SLUICE_TRY(gather(plan_.passes[next_pass_], pool));
-    ++next_pass_;
-  }
-  ++asked_;
-  auto& known = factors_[input];
-  if (known == nullptr) {
+  auto found = factors_[input];
+  if (found == nullptr) {
+    if (!products_.contains(input)) SLUICE_TRY(gather(input, pool));
     auto products = products_.extract(input);
-    SLUICE_CHECK(!products.empty(), "no products of {}", input);
-    known = std::make_shared<const CompensationFactor>(
+    found = factors_[input] = std::make_shared<const CompensationFactor>(
         quantize::factorize(std::move(products.mapped().products), pool));
   }
-  const auto found = known;
-  if (--wanted_.at(input) == 0) factors_.erase(input);
+  if (--wanted_[input] <= 0) factors_.erase(input);
   return found;
 }
 

@@ -40,16 +40,17 @@ class CompensationFactors : public quantize::CompensationSource {
   uint64_t tokens() const override { return run_.tokens; }
 
  private:
-  Status gather(const ProductPass& pass, ThreadPool& pool);
+  // Reads the text for the input's pass, or for the input alone if that pass is over.
+  Status gather(const std::string& input, ThreadPool& pool);
 
   const model::Binding& binding_;
   CompensationRun run_;
   std::map<std::string, std::string> input_of_;          // by module
   std::map<std::string, ProductDemand> demand_of_;       // by input
   std::map<std::string, std::vector<int64_t>> columns_;  // by input, where they move
-  std::map<std::string, size_t> wanted_;                 // by input: how often still
+  std::map<std::string, int64_t> wanted_;                // by input: how often still
   ProductPlan plan_;
-  size_t asked_ = 0, next_pass_ = 0;
+  size_t next_pass_ = 0, runs_ = 0;
   std::map<std::string, GatheredProducts> products_;
   std::map<std::string, std::shared_ptr<const quantize::CompensationFactor>> factors_;
 };

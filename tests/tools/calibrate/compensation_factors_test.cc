@@ -51,7 +51,7 @@ TEST(ProductPasses, TakeWhatFitsInTheOrderOfDemand) {
   EXPECT_EQ(none.error().code, ErrorCode::kDoesNotFit);
 }
 
-// Every second step of the values of an input, as the trace shows them, straight from the model.
+// The rows of an input as the trace shows them.
 class Recorder : public model::TraceSink {
  public:
   Recorder(ops::Backend& backend, std::string wanted)
@@ -107,6 +107,11 @@ TEST(CompensationFactors, AreMadeOfTheInputsInTheOrderOfPublishedCheckpoints) {
   ASSERT_TRUE(first.ok() && own.ok() && third.ok());
   EXPECT_EQ(first->get(), third->get());  // one input
   EXPECT_EQ(passes, 1u);
+  // Asked for once more than was announced: read again, the same.
+  const auto again = factors.factor(module, pool);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(passes, 2u);
+  EXPECT_EQ((*again)->blocks.front().upper, (*own)->blocks.front().upper);
 
   constexpr int64_t kColumns = 72, kWidth = 12;
   const auto& block = (*own)->blocks.front();
