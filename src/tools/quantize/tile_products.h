@@ -1,9 +1,9 @@
 // C += A^T B and C -= A^T B of row-major matrices: the one loop behind Hessians, their factors and
 // the compensation of rounding.
 //
-// Plain C++ in the baseline's vectors, 30 GFLOP/s a core in F32. Wider instructions live in backends
-// alone, whose products round as each machine likes; here the same inputs give the same bits on
-// every machine.
+// Plain C++ in the baseline's vectors, 30 GFLOP/s a core in F32. Wider instructions live in
+// backends alone, whose products round as each machine likes; here the same inputs give the same
+// bits on every machine.
 #pragma once
 
 #include <cstdint>
