@@ -71,7 +71,9 @@ const CommandEntry kCommands[] = {
     {"quantize", "a smaller build, with a report of what it lost",
      "  sluice quantize ./Qwen3.6-27B small.gguf --to q4_k_m --imatrix imatrix.gguf\n"
      "  sluice quantize ./Qwen3.6-27B ./small --to nvfp4 --layout modelopt\n"
-     "  sluice quantize ./Qwen3.6-27B ./small --to fp8 --report-text wiki.test.raw\n",
+     "  sluice quantize ./Qwen3.6-27B ./small --to fp8 --report-text wiki.test.raw\n"
+     "  sluice quantize ./Qwen3.5-4B ./small --to nvfp4 --method gptq --calibration-text "
+     "chats.jsonl\n",
      make_quantize},
     {"calibrate", "importance matrix and activation ranges from a text",
      "  sluice calibrate ./Qwen3.6-27B --file calibration.txt --out imatrix.gguf\n"

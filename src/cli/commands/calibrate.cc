@@ -5,14 +5,13 @@
 #include <optional>
 
 #include "base/file.h"
+#include "cli/calibration_text.h"
 #include "cli/command.h"
-#include "cli/prompt_input.h"
 #include "cli/session.h"
 #include "tools/calibrate/gatherer.h"
 #include "tools/calibrate/progress.h"
 #include "tools/calibrate/results.h"
 #include "tools/calibrate/window_reader.h"
-#include "tools/eval/perplexity.h"
 
 namespace sluice::cli {
 namespace {
@@ -20,13 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using checkpoint::ImportanceForm;
 
-constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
-
-// The windows that are read, and the tokens that they borrow.
-struct CalibrationText {
-  std::vector<std::vector<int32_t>> tokens;  // by document
-  std::vector<std::span<const int32_t>> windows;
-};
+constexpr uint64_t kMaxRangesBytes = uint64_t{1} << 30;
 
 class CalibrateCommand : public Command {
  public:
@@ -115,47 +108,14 @@ class CalibrateCommand : public Command {
     return {};
   }
 
-  // A plain text is cut into whole windows, as llama.cpp's tool cuts it; of a document that is one
-  // of many the rest is read as well.
+  // A plain text is cut into whole windows, as llama.cpp's tool cuts it.
   Result<CalibrationText> read_text(const LoadedModel& loaded) const {
-    CalibrationText text;
-    const bool lines = fs::path(file_).extension() == ".jsonl";
-    if (lines) {
-      SLUICE_ASSIGN(text.tokens, read_documents(loaded));
-    } else {
-      SLUICE_ASSIGN(const std::string content, read_file(file_, kMaxTextBytes));
-      SLUICE_ASSIGN(auto tokens, encode_text(content, loaded.files));
-      text.tokens.push_back(std::move(tokens));
-    }
-    const auto rest = lines ? tools::ScoredRows::kAll : tools::ScoredRows::kSecondHalf;
-    for (const std::vector<int32_t>& document : text.tokens) {
-      if (lines && document.size() < 2) continue;  // the draft head has nothing to read in it
-      SLUICE_ASSIGN(const auto plan, tools::cut_windows(document, model_.context, rest));
-      text.windows.insert(text.windows.end(), plan.windows.begin(), plan.windows.end());
-    }
-    if (text.windows.empty()) return usage_error(file_, "holds no text");
+    SLUICE_ASSIGN(CalibrationText text,
+                  read_calibration_text(file_, loaded.files, loaded.binding.config.vocabulary,
+                                        model_.context, TextRest::kLeftOut));
     if (chunks_ && static_cast<size_t>(*chunks_) < text.windows.size())
       text.windows.resize(static_cast<size_t>(*chunks_));
     return text;
-  }
-
-  Result<std::vector<std::vector<int32_t>>> read_documents(const LoadedModel& loaded) const {
-    SLUICE_ASSIGN(const auto lines, read_json_lines(file_));
-    std::vector<std::vector<int32_t>> documents;
-    for (const JsonLine& line : lines) {
-      if (!line.value.ok()) return line.value.error();
-      const bool conversation = line.value->is_object() && line.value->find("messages") != nullptr;
-      auto tokens = conversation ? encode_messages(*line.value, loaded.files, false)
-                                 : tokens_of_request(*line.value, loaded.files,
-                                                     loaded.binding.config.vocabulary);
-      if (!tokens.ok()) {
-        Error error = std::move(tokens).error();
-        error.what = fmt::format("{} line {}: {}", file_, line.number, error.what);
-        return error;
-      }
-      documents.push_back(std::move(*tokens));
-    }
-    return documents;
   }
 
   // All that decides the sums.
@@ -224,7 +184,7 @@ class CalibrateCommand : public Command {
 
   Status write(const LoadedModel& loaded, const calibrate::Progress& done) {
     const auto ranges = calibrate::ranges(loaded.binding, draft_, done.statistics);
-    const auto there = read_file(ranges_, kMaxTextBytes);
+    const auto there = read_file(ranges_, kMaxRangesBytes);
     if (!there.ok() || *there != ranges.text()) SLUICE_TRY(ranges.write(ranges_, overwrite_));
     auto record = calibrate::importance(loaded.binding, draft_, head_, done.statistics);
     record.dataset = fs::path(file_).filename().string();

@@ -7,6 +7,7 @@
 #include "cli/build_options.h"
 #include "cli/build_proof.h"
 #include "cli/command.h"
+#include "cli/compensation_options.h"
 
 namespace sluice::cli {
 namespace {
@@ -15,14 +16,11 @@ class QuantizeCommand : public Command {
  public:
   void declare(CLI::App& app) override {
     build_.declare(app);
-    std::string formats, kinds;
+    std::string formats;
     for (const auto& mixture : quantize::mixtures())
       formats += fmt::format("{}{}", formats.empty() ? "" : " ", mixture.name);
-    for (const auto& recipe : quantize::recipes()) {
-      if (!recipe.layouts.empty())
-        kinds += fmt::format("{}{}", kinds.empty() ? "" : " ", recipe.name);
-    }
-    app.add_option("--to", to_, fmt::format("GGUF: {}; safetensors: {}", formats, kinds))
+    app.add_option("--to", to_,
+                   fmt::format("GGUF: {}; safetensors: {}", formats, safetensors_names()))
         ->required();
     app.add_option("--layout", layout_, "official, compressed-tensors or modelopt")
         ->check(CLI::IsMember({"official", "compressed-tensors", "modelopt"}));
@@ -40,6 +38,7 @@ class QuantizeCommand : public Command {
                    "scales of NVFP4 and FP8 rows: none, four-over-six or sweep")
         ->check(CLI::IsMember({"none", "four-over-six", "sweep"}))
         ->capture_default_str();
+    compensation_.declare(app);
     proof_.declare(app);
   }
 
@@ -55,13 +54,30 @@ class QuantizeCommand : public Command {
       };
     }
     ThreadPool pool(cores);
+    if (compensation_.compensates()) {
+      auto& safetensors = std::get<quantize::SafetensorsRequest>(request.how);
+      const bool draft =
+          source.binding.mtp_usable && safetensors.draft == quantize::DraftHead::kSame;
+      SLUICE_ASSIGN(compensation_source_, compensation_.open(console, source.path, cores, draft));
+      safetensors.compensation = compensation_source_.get();
+    }
     SLUICE_ASSIGN(const auto report, quantize::make_build(source, request, pool, events));
     print_report(console, report, build_.out);
     return {};
   }
 
  private:
+  static std::string safetensors_names() {
+    std::string names;
+    for (const auto& recipe : quantize::recipes()) {
+      if (!recipe.layouts.empty())
+        names += fmt::format("{}{}", names.empty() ? "" : " ", recipe.name);
+    }
+    return names;
+  }
+
   Result<quantize::BuildRequest> make_request() {
+    SLUICE_TRY(compensation_.check());
     quantize::BuildRequest request;
     request.out = build_.out;
     request.overwrite = build_.overwrite;
@@ -77,6 +93,11 @@ class QuantizeCommand : public Command {
       SLUICE_ASSIGN(activation_ranges_, quantize::ActivationRanges::open(*ranges_));
     }
     if (const auto* mixture = quantize::find_mixture(to_)) {
+      if (compensation_.compensates()) {
+        return usage_error("--method gptq",
+                           fmt::format("GGUF types are rounded plainly, and {} is one", to_),
+                           fmt::format("Leave it out, or take one of {}", safetensors_names()));
+      }
       if (kv_scales_)
         return usage_error("--kv-scales", "GGUF files have no place for them", "Leave it out");
       if (!layout_.empty())
@@ -117,6 +138,8 @@ class QuantizeCommand : public Command {
   std::string to_, layout_, keep_mtp_ = "bf16", search_ = "sweep";
   std::optional<std::string> imatrix_, ranges_;
   bool strip_vision_ = false, older_ = false, kv_scales_ = false;
+  CompensationOptions compensation_;
+  std::unique_ptr<quantize::CompensationSource> compensation_source_;
   ProofOptions proof_;
   std::optional<checkpoint::ImportanceMatrix> importance_;
   std::optional<quantize::ActivationRanges> activation_ranges_;

@@ -11,22 +11,12 @@ namespace sluice::quantize {
 namespace {
 
 constexpr size_t kMaxGroup = 32;
-constexpr uint8_t kZeroBlockScale = 0x38;  // 1.0, as ModelOpt writes it
 
 struct Block {
   std::array<float, kMaxGroup> magnitude{}, weight{};
   size_t size = 0;
   float amax = 0;
 };
-
-// Nearest magnitude of E2M1, ties to even: the thresholds of codec::f32_to_e2m1, without branches,
-// so that the loop over a block becomes vector code.
-inline float nearest_e2m1(float a) {
-  const auto step = [](bool above, float by) { return above ? by : 0.0f; };
-  return step(a > 0.25f, 0.5f) + step(a >= 0.75f, 0.5f) + step(a > 1.25f, 0.5f) +
-         step(a >= 1.75f, 0.5f) + step(a > 2.5f, 1.0f) + step(a >= 3.5f, 1.0f) +
-         step(a > 5.0f, 2.0f);
-}
 
 float block_error(const Block& block, float factor) {
   std::array<float, kMaxGroup> errors;
@@ -42,31 +32,23 @@ float block_error(const Block& block, float factor) {
 
 float factor_of(uint8_t scale, float divisor) { return codec::kE4m3Values[scale] / divisor; }
 
-uint8_t plain_scale(const Block& block, float divisor, float stretch) {
-  const float wanted = stretch * (block.amax * divisor / codec::kE2m1Max);
+uint8_t plain_scale(float amax, float divisor, float stretch) {
+  const float wanted = stretch * (amax * divisor / codec::kE2m1Max);
   return codec::f32_to_e4m3(std::clamp(wanted, codec::kE4m3MinSubnormal, codec::kE4m3Max));
 }
 
 uint8_t best_scale(const Block& block, float divisor, ScaleSearch search, bool weighted) {
-  uint8_t best = plain_scale(block, divisor, 1.0f);
-  if (search == ScaleSearch::kNone) return best;
+  const ScaleCandidates candidates = scale_candidates(block.amax, divisor, search, weighted);
+  uint8_t best = candidates.codes.front();
+  if (candidates.count == 1) return best;
   float error = block_error(block, factor_of(best, divisor));
-  const auto offer = [&](uint8_t scale) {
-    const float candidate = block_error(block, factor_of(scale, divisor));
+  for (size_t i = 1; i < candidates.count; ++i) {
+    const float candidate = block_error(block, factor_of(candidates.codes[i], divisor));
     if (candidate < error) {
       error = candidate;
-      best = scale;
+      best = candidates.codes[i];
     }
-  };
-  if (search == ScaleSearch::kFourOverSix) {
-    offer(plain_scale(block, divisor, 1.5f));
-    return best;
   }
-  // Outside 0.75 .. 1.7 of the plain scale no better one was ever found; with weights the largest
-  // element may matter little, which reaches further down.
-  const uint8_t first = plain_scale(block, divisor, weighted ? 0.4f : 0.75f);
-  const uint8_t last = plain_scale(block, divisor, weighted ? 2.0f : 1.7f);
-  for (int scale = first; scale <= last; ++scale) offer(static_cast<uint8_t>(scale));
   return best;
 }
 
@@ -77,6 +59,21 @@ float power_of_two_divisor(float amax, bool w4a8) {
   const float limit = w4a8 ? codec::kE4m3Max : codec::kE2m1Max * 256.0f;
   const float divisor = std::exp2(std::floor(std::log2(limit / amax)));
   return std::isfinite(divisor) ? divisor : 0x1p127f;
+}
+
+ScaleCandidates scale_candidates(float amax, float divisor, ScaleSearch search, bool weighted) {
+  ScaleCandidates out;
+  out.codes[out.count++] = plain_scale(amax, divisor, 1.0f);
+  if (search == ScaleSearch::kFourOverSix)
+    out.codes[out.count++] = plain_scale(amax, divisor, 1.5f);
+  if (search != ScaleSearch::kSweep) return out;
+  // Outside 0.75 .. 1.7 of the plain scale no better one was ever found; with weights the largest
+  // element may matter little, which reaches further down. Eight codes a binade: both fit.
+  const uint8_t first = plain_scale(amax, divisor, weighted ? 0.4f : 0.75f);
+  const uint8_t last = plain_scale(amax, divisor, weighted ? 2.0f : 1.7f);
+  for (int scale = first; scale <= last; ++scale)
+    out.codes[out.count++] = static_cast<uint8_t>(scale);
+  return out;
 }
 
 void encode_nvfp4_row(std::span<const float> row, std::span<const float> importance, int64_t group,
@@ -92,7 +89,7 @@ void encode_nvfp4_row(std::span<const float> row, std::span<const float> importa
       if (!importance.empty()) block.weight[i] = importance[first + i];
     }
     *scales =
-        block.amax == 0 ? kZeroBlockScale : best_scale(block, divisor, search, !importance.empty());
+        block.amax == 0 ? kZeroGroupScale : best_scale(block, divisor, search, !importance.empty());
     const float factor = factor_of(*scales, divisor);
     for (size_t i = 0; i < block.size; i += 2) {
       const auto code = [&](size_t at) {

@@ -16,8 +16,14 @@ struct FormatSum {
   uint64_t bytes = 0;
   double worst = 0, squares = 0;
   std::string worst_name;
-  double mean() const {
-    return tensors > 0 ? std::sqrt(squares / static_cast<double>(tensors)) : 0;
+  size_t with_output = 0;
+  double plain_squares = 0, written_squares = 0;  // of output errors
+  double mean() const { return root_mean(squares, tensors); }
+  TensorReport::OutputError output_mean() const {
+    return {root_mean(plain_squares, with_output), root_mean(written_squares, with_output)};
+  }
+  static double root_mean(double sum, size_t count) {
+    return count > 0 ? std::sqrt(sum / static_cast<double>(count)) : 0;
   }
 };
 
@@ -28,6 +34,11 @@ std::map<std::string, FormatSum> by_format(const BuildReport& report) {
     sum.tensors += 1;
     sum.bytes += tensor.bytes;
     sum.squares += tensor.error * tensor.error;
+    if (const auto& output = tensor.output_error) {
+      sum.with_output += 1;
+      sum.plain_squares += output->plain * output->plain;
+      sum.written_squares += output->written * output->written;
+    }
     if (tensor.error > sum.worst) {
       sum.worst = tensor.error;
       sum.worst_name = tensor.name;
@@ -42,6 +53,38 @@ Json figure(double value) { return Json::number_from_spelling(fmt::format("{:.6g
 Json figures(const std::vector<double>& values) {
   Json out = Json::array();
   for (const double value : values) out.push_back(figure(value));
+  return out;
+}
+
+Json output_json(const TensorReport::OutputError& error) {
+  Json out = Json::object();
+  out.set("plain", figure(error.plain));
+  out.set("written", figure(error.written));
+  return out;
+}
+
+Json calibration_json(const Calibration& calibration) {
+  Json out = Json::object();
+  out.set("method", calibration.method);
+  out.set("text", calibration.text);
+  out.set("tokens", calibration.tokens);
+  return out;
+}
+
+// Of the model card: what was rounded against what, and what it gained on that text.
+std::string calibration_text(const Calibration& calibration,
+                             const std::map<std::string, FormatSum>& formats) {
+  std::string out = fmt::format(
+      "\n## Rounding\n\nMethod: {}, against {} tokens of {}. Output error: norm of X (Q - W) over "
+      "that of X W on this text, root of the mean square over tensors.\n\n"
+      "| format | each weight by itself | this build |\n|---|---|---|\n",
+      calibration.method, calibration.tokens, calibration.text);
+  for (const auto& [name, sum] : formats) {
+    if (sum.with_output == 0) continue;
+    const auto mean = sum.output_mean();
+    out +=
+        fmt::format("| {} | {:.3f} % | {:.3f} % |\n", name, 100 * mean.plain, 100 * mean.written);
+  }
   return out;
 }
 
@@ -113,9 +156,11 @@ Json report_json(const BuildReport& report) {
     entry.set("bytes", sum.bytes);
     entry.set("error_rms", figure(sum.mean()));
     entry.set("error_worst", figure(sum.worst));
+    if (sum.with_output > 0) entry.set("output_error_rms", output_json(sum.output_mean()));
     formats.set(name, std::move(entry));
   }
   out.set("formats", std::move(formats));
+  if (report.calibration) out.set("calibration", calibration_json(*report.calibration));
   if (report.proof) out.set("proof", proof_json(*report.proof));
   Json notes = Json::array();
   for (const std::string& note : report.notes) notes.push_back(note);
@@ -131,6 +176,7 @@ Json report_json(const BuildReport& report) {
     entry.set("shape", std::move(shape));
     entry.set("bytes", tensor.bytes);
     entry.set("error", figure(tensor.error));
+    if (tensor.output_error) entry.set("output_error", output_json(*tensor.output_error));
     tensors.push_back(std::move(entry));
   }
   out.set("tensors", std::move(tensors));
@@ -147,6 +193,11 @@ std::string report_text(const BuildReport& report) {
     if (sum.worst > 0)
       out += fmt::format("   error {:.3f} % rms, {:.3f} % in {}", 100 * sum.mean(), 100 * sum.worst,
                          sum.worst_name);
+    if (sum.with_output > 0) {
+      const auto mean = sum.output_mean();
+      out += fmt::format("; output error {:.3f} %, plainly rounded {:.3f} %", 100 * mean.written,
+                         100 * mean.plain);
+    }
     out += "\n";
   }
   for (const std::string& note : report.notes) out += fmt::format("  note: {}\n", note);
@@ -167,6 +218,7 @@ std::string model_card(const BuildReport& report) {
   out +=
       "\nError: root of the squared difference to the source's weights over the source's squared "
       "norm. Every tensor is listed in the JSON report beside this file.\n";
+  if (report.calibration) out += calibration_text(*report.calibration, by_format(report));
   if (report.proof) out += proof_text(*report.proof);
   if (!report.notes.empty()) {
     out += "\n## Notes\n\n";

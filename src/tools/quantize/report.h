@@ -20,6 +20,17 @@ struct TensorReport {
   int64_t rows = 0, columns = 0;
   uint64_t bytes = 0;  // codes, scales and tensor scales
   double error = 0;    // |Q(W) - W| / |W| against the source's values
+  // |X (Q(W) - W)| / |X W| over a calibration text, where one was read.
+  struct OutputError {
+    double plain = 0, written = 0;  // every weight rounded by itself; as it is in the build
+  };
+  std::optional<OutputError> output_error = {};
+};
+
+// How weights were rounded, if not each by itself.
+struct Calibration {
+  std::string method, text;  // "gptq"; the file's name
+  uint64_t tokens = 0;
 };
 
 // The result against its source on one text (docs/quantization.md).
@@ -38,6 +49,7 @@ struct BuildReport {
   std::vector<TensorReport> tensors;
   std::vector<std::string> notes;  // what was not carried over, and why
   double seconds = 0;
+  std::optional<Calibration> calibration;
   std::optional<Proof> proof;
   double bits_per_weight() const {
     return parameters > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(parameters) : 0;

@@ -15,6 +15,7 @@
 #include "codec/number_formats.h"
 #include "tools/convert/published_files.h"
 #include "tools/convert/row_stream.h"
+#include "tools/quantize/compensated_rounding.h"
 #include "tools/quantize/fp8_search.h"
 #include "tools/quantize/importance.h"
 
@@ -29,6 +30,10 @@ using convert::SourceWeight;
 namespace {
 
 using Bytes = std::vector<std::byte>;
+
+// 72, the largest E4M3 scale that keeps a code times its scale within E4M3
+// (formats-safetensors.md 3.11).
+constexpr uint8_t kLargestW4A8Scale = 0x69;
 
 bool is_fp8(Format format) { return format == Format::kFp8Block || format == Format::kFp8Channel; }
 
@@ -85,6 +90,7 @@ class Build {
 
   Status write(checkpoint::SafetensorsWriter& writer, const Progress& progress) {
     const auto& order = writer.plan();
+    if (request_.compensation != nullptr) SLUICE_TRY(expect_factors(order));
     for (size_t i = 0; i < order.size(); ++i) {
       const std::string& name = order[i].name;
       if (progress && !progress(i, order.size(), name))
@@ -187,6 +193,12 @@ class Build {
     const int64_t height = channel ? 1 : codec::kFp8Tile,
                   width = channel ? columns : codec::kFp8Tile;
     const int64_t across = (columns + width - 1) / width;
+    if (request_.compensation != nullptr) {
+      std::vector<float> values(scales.size() / dtype_info(dtype).block_bytes);
+      for (size_t i = 0; i < values.size(); ++i) values[i] = load(scales, i, dtype);
+      return write_compensated(reader, tensor, Fp8Lattice{height, width, values}, {}, columns,
+                               sink);
+    }
     const auto encode = [&](int64_t row, std::span<const float> values, uint8_t* codes) {
       double error = 0;
       for (int64_t j = 0; j < across; ++j) {
@@ -198,7 +210,7 @@ class Build {
       }
       return error;
     };
-    return write_codes(reader, tensor, columns, encode, sink);
+    return write_codes(reader, tensor, columns, row_by_row(columns, columns, encode), sink);
   }
 
   // ---------------------------------------------- NVFP4
@@ -258,8 +270,13 @@ class Build {
         in_published_order(tensor.importance, *tensor.weight, source_.binding.config);
     Bytes& scales = scales_[tensor.weight];
     scales.resize(static_cast<size_t>(reader.rows() * (columns / group)));
+    if (request_.compensation != nullptr) {
+      Nvfp4Lattice lattice{group, divisor, request_.search, importance};
+      if (tensor.format == Format::kW4A8Nvfp4) lattice.largest_scale = kLargestW4A8Scale;
+      return write_compensated(reader, tensor, lattice, as_codes(scales), columns / 2, sink);
+    }
     const auto encode = [&](int64_t row, std::span<const float> values, uint8_t* codes) {
-      auto* own = reinterpret_cast<uint8_t*>(scales.data()) + row * (columns / group);
+      uint8_t* own = as_codes(scales).data() + row * (columns / group);
       encode_nvfp4_row(values, importance, group, divisor, request_.search, own, codes);
       double error = 0;
       for (size_t i = 0; i < values.size(); ++i) {
@@ -271,16 +288,77 @@ class Build {
       }
       return error;
     };
-    return write_codes(reader, tensor, columns / 2, encode, sink);
+    return write_codes(reader, tensor, columns / 2, row_by_row(columns, columns / 2, encode), sink);
+  }
+
+  // ---------------------------------------------- compensated rounding of either
+
+  Status expect_factors(const std::vector<checkpoint::TensorSpec>& order) {
+    report_.calibration = {"gptq", request_.compensation->text(), request_.compensation->tokens()};
+    std::vector<std::string> modules;
+    for (const checkpoint::TensorSpec& spec : order) {
+      const PlannedTensor& tensor = *by_name_.at(spec.name);
+      if (tensor.kind == PlaneKind::kCodes) modules.push_back(tensor.module);
+    }
+    return request_.compensation->expect(modules);
+  }
+
+  // `scales`: all of the matrix, for formats whose search is part of the rounding; else empty.
+  Status write_compensated(const RowReader& reader, const PlannedTensor& tensor,
+                           const Lattice& lattice, std::span<uint8_t> scales, int64_t row_bytes,
+                           const convert::Sink& sink) {
+    SLUICE_ASSIGN(const auto factor, request_.compensation->factor(tensor.module, pool_));
+    const auto rows = static_cast<size_t>(reader.rows());
+    const size_t row_scales = scales.size() / rows;
+    std::vector<RowLoss> losses(rows);
+    const auto encode = [&](int64_t first, std::span<const float> values, uint8_t* codes,
+                            std::span<ErrorSum> sums) {
+      const auto at = static_cast<size_t>(first);
+      const RoundedRows out{{codes, sums.size() * static_cast<size_t>(row_bytes)},
+                            scales.subspan(at * row_scales, sums.size() * row_scales),
+                            std::span(losses).subspan(at, sums.size())};
+      round_compensated(*factor, lattice, first, values, out);
+      for (size_t i = 0; i < sums.size(); ++i) sums[i].squared_error = out.losses[i].squared_error;
+    };
+    SLUICE_TRY(write_codes(reader, tensor, row_bytes, encode, sink));
+    RowLoss sum;
+    for (const RowLoss& loss : losses) {
+      sum.output += loss.output;
+      sum.plain += loss.plain;
+      sum.written += loss.written;
+    }
+    output_errors_[tensor.weight] = {ErrorSum{sum.plain, sum.output}.relative(),
+                                     ErrorSum{sum.written, sum.output}.relative()};
+    return {};
+  }
+
+  static std::span<uint8_t> as_codes(Bytes& bytes) {
+    return {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()};
   }
 
   // ---------------------------------------------- codes of either
 
+  // Rows from `first` into `codes`, and the squared error of each.
+  using EncodeRows = std::function<void(int64_t first, std::span<const float> values,
+                                        uint8_t* codes, std::span<ErrorSum> sums)>;
   using EncodeRow =
       std::function<double(int64_t row, std::span<const float> values, uint8_t* codes)>;
 
+  static EncodeRows row_by_row(int64_t columns, int64_t row_bytes, EncodeRow encode) {
+    return [=](int64_t first, std::span<const float> values, uint8_t* codes,
+               std::span<ErrorSum> sums) {
+      for (size_t i = 0; i < sums.size(); ++i) {
+        const auto row = static_cast<int64_t>(i);
+        sums[i].squared_error =
+            encode(first + row,
+                   values.subspan(static_cast<size_t>(row * columns), static_cast<size_t>(columns)),
+                   codes + row * row_bytes);
+      }
+    };
+  }
+
   Status write_codes(const RowReader& reader, const PlannedTensor& tensor, int64_t row_bytes,
-                     const EncodeRow& encode, const convert::Sink& sink) {
+                     const EncodeRows& encode, const convert::Sink& sink) {
     const int64_t rows = reader.rows(), columns = reader.columns();
     std::vector<ErrorSum> sums(static_cast<size_t>(rows));
     Bytes codes(
@@ -288,15 +366,12 @@ class Build {
     int64_t slab_first = 0;
     const auto work = [&](int64_t first, int64_t count, std::span<const float> values) -> Status {
       SLUICE_TRY(check_finite(values, reader, first));
-      for (int64_t row = 0; row < count; ++row) {
-        const auto one =
-            values.subspan(static_cast<size_t>(row * columns), static_cast<size_t>(columns));
-        auto* out =
-            reinterpret_cast<uint8_t*>(codes.data()) + (first + row - slab_first) * row_bytes;
-        ErrorSum& sum = sums[static_cast<size_t>(first + row)];
-        sum.squared_error = encode(first + row, one, out);
-        for (const float value : one)
-          sum.squared_norm += static_cast<double>(value) * static_cast<double>(value);
+      const auto own =
+          std::span(sums).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+      encode(first, values, as_codes(codes).data() + (first - slab_first) * row_bytes, own);
+      for (size_t i = 0; i < values.size(); ++i) {
+        const auto value = static_cast<double>(values[i]);
+        own[i / static_cast<size_t>(columns)].squared_norm += value * value;
       }
       return {};
     };
@@ -324,6 +399,8 @@ class Build {
       report_.tensors.push_back(
           {spec.name, std::string(format_name(quantized ? tensor.format : plain)), matrix.rows,
            matrix.columns, bytes_of_.at(tensor.weight), errors_[tensor.weight].relative()});
+      const auto output = output_errors_.find(tensor.weight);
+      if (output != output_errors_.end()) report_.tensors.back().output_error = output->second;
       report_.parameters += static_cast<uint64_t>(matrix.rows * matrix.columns);
     }
   }
@@ -337,6 +414,7 @@ class Build {
   std::map<const SourceWeight*, Bytes> scales_;
   std::set<const SourceWeight*> half_written_;  // codes or scales
   std::map<const SourceWeight*, ErrorSum> errors_;
+  std::map<const SourceWeight*, TensorReport::OutputError> output_errors_;
   std::map<const SourceWeight*, uint64_t> bytes_of_;
   std::map<std::string, float> divisors_;  // by the first module of the fused group
 };

@@ -12,6 +12,7 @@
 #include "checkpoint/safetensors_writer.h"
 #include "tools/convert/source.h"
 #include "tools/quantize/activation_ranges.h"
+#include "tools/quantize/compensation_source.h"
 #include "tools/quantize/gguf_build.h"
 #include "tools/quantize/nvfp4_search.h"
 #include "tools/quantize/quantization_config.h"
@@ -30,6 +31,8 @@ struct SafetensorsRequest {
   std::string importance_file;                               // its name, for errors
   const ActivationRanges* ranges = nullptr;
   bool cache_scales = false;  // scales for keys and values in FP8, from `ranges`
+  // Rounds with compensation of errors if given (GPTQ), else each weight by itself.
+  CompensationSource* compensation = nullptr;
 };
 
 // What one tensor of the build holds.

@@ -1,0 +1,189 @@
+// A build with compensated rounding: what is written decodes to what the rounding chose, and the
+// report says what it gained.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <random>
+
+#include "codec/number_formats.h"
+#include "support/paths.h"
+#include "tools/convert/row_stream.h"
+#include "tools/quantize/build.h"
+#include "tools/quantize/compensated_rounding.h"
+
+namespace sluice {
+namespace {
+
+using quantize::CompensationFactor;
+
+// Made-up inputs whose neighbouring columns move together.
+std::shared_ptr<const CompensationFactor> made_up_factor(int64_t columns, ThreadPool& pool) {
+  static std::map<int64_t, std::shared_ptr<const CompensationFactor>> known;
+  auto& factor = known[columns];
+  if (factor != nullptr) return factor;
+  std::mt19937 random(static_cast<unsigned>(columns));
+  std::normal_distribution<float> draw;
+  std::vector<float> x(static_cast<size_t>(4 * columns * columns));
+  float walk = 0;
+  for (float& value : x) value = walk = 0.9f * walk + draw(random);
+  quantize::InputProducts products(columns);
+  products.add(x, pool);
+  factor =
+      std::make_shared<const CompensationFactor>(quantize::factorize(std::move(products), pool));
+  return factor;
+}
+
+class MadeUpFactors : public quantize::CompensationSource {
+ public:
+  explicit MadeUpFactors(const convert::Source& source) : source_(source) {}
+  Status expect(std::span<const std::string> modules) override {
+    expected.assign(modules.begin(), modules.end());
+    return {};
+  }
+  Result<std::shared_ptr<const CompensationFactor>> factor(const std::string& module,
+                                                           ThreadPool& pool) override {
+    asked.push_back(module);
+    return made_up_factor(source_.find(module + ".weight")->bound->matrix.columns, pool);
+  }
+  std::string text() const override { return "text.txt"; }
+  uint64_t tokens() const override { return 123; }
+
+  std::vector<std::string> expected, asked;
+
+ private:
+  const convert::Source& source_;
+};
+
+class CompensatedBuild : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto opened = convert::open_source(test::tests_folder() / "model/data/tiny");
+    ASSERT_TRUE(opened.ok());
+    source_ = std::move(*opened);
+    factors_ = std::make_unique<MadeUpFactors>(source_);
+    for (const auto& weight : source_.weights)
+      ranges_.set(weight.canonical.substr(0, weight.canonical.rfind('.')), 8.0f);
+  }
+
+  void build(const char* recipe, const char* layout) {
+    quantize::SafetensorsRequest how;
+    how.recipe = quantize::find_recipe(recipe);
+    how.layout = *quantize::layout_for(*how.recipe, layout);
+    how.draft = quantize::DraftHead::kSame;
+    how.ranges = &ranges_;
+    how.compensation = factors_.get();
+    quantize::BuildRequest request;
+    request.out = folder_.path() / "out";
+    request.overwrite = true;
+    request.target = recipe;
+    request.how = how;
+    auto made = quantize::make_build(source_, request, pool_, {});
+    ASSERT_TRUE(made.ok()) << made.error().message();
+    report_ = std::move(*made);
+    auto opened = convert::open_source(request.out);
+    ASSERT_TRUE(opened.ok()) << opened.error().message();
+    built_ = std::move(*opened);
+  }
+
+  static std::vector<float> values(const convert::Source& source, const std::string& module) {
+    return convert::read_whole(convert::RowReader(source, *source.find(module + ".weight"),
+                                                  convert::Convention::kPublished));
+  }
+
+  convert::Source source_, built_;
+  std::unique_ptr<MadeUpFactors> factors_;
+  quantize::ActivationRanges ranges_;
+  quantize::BuildReport report_;
+  test::TemporaryFolder folder_;
+  ThreadPool pool_{2};
+};
+
+TEST_F(CompensatedBuild, DecodesToWhatTheRoundingChose) {
+  const std::string module = "layers.1.mlp.down_proj";  // fused with no other
+  const std::vector<float> weights = values(source_, module);
+  const auto factor = made_up_factor(48, pool_);
+  float amax = 0;
+  for (const float value : weights) amax = std::max(amax, std::fabs(value));
+  const quantize::Nvfp4Lattice lattice{16, quantize::power_of_two_divisor(amax, false)};
+  std::vector<uint8_t> codes(weights.size() / 2), scales(weights.size() / 16);
+  std::vector<quantize::RowLoss> losses(weights.size() / 48);
+  quantize::round_compensated(*factor, lattice, 0, weights, {codes, scales, losses});
+  for (const auto& [recipe, layout] : {std::pair{"nvfp4", "compressed-tensors"},
+                                       {"nvfp4", "modelopt"},
+                                       {"nvfp4_a4", "compressed-tensors"},
+                                       {"mixed", "compressed-tensors"}}) {
+    build(recipe, layout);
+    const std::vector<float> built = values(built_, module);
+    for (size_t i = 0; i < built.size(); ++i) {
+      const uint8_t code = (codes[i / 2] >> (i % 2 * 4)) & 15;
+      EXPECT_EQ(built[i],
+                codec::kE2m1Values[code] * (codec::kE4m3Values[scales[i / 16]] / lattice.divisor))
+          << recipe << " " << layout << " " << i;
+    }
+  }
+}
+
+TEST_F(CompensatedBuild, ReportsWhatTheBuildLosesOfTheOutput) {
+  for (const auto& [recipe, layout] : {std::pair{"fp8_channel", "compressed-tensors"},
+                                       {"fp8_channel", "modelopt"},
+                                       {"fp8_block", "official"},
+                                       {"nvfp4", "modelopt"}}) {
+    build(recipe, layout);
+    ASSERT_TRUE(report_.calibration.has_value());
+    EXPECT_EQ(report_.calibration->text, "text.txt");
+    EXPECT_EQ(report_.calibration->tokens, 123u);
+    size_t quantized = 0;
+    for (const auto& weight : built_.weights) {
+      if (weight.bound->vector || weight.bound->matrix.format == Format::kBF16) continue;
+      const std::string module = weight.canonical.substr(0, weight.canonical.rfind('.'));
+      const auto before = values(source_, module), after = values(built_, module);
+      // Norms through the factor, damping taken off again.
+      const int64_t columns = weight.bound->matrix.columns;
+      const auto factor = made_up_factor(columns, pool_);
+      const auto& block = factor->blocks.front();
+      double lost = 0, output = 0;
+      for (size_t row = 0; row < before.size(); row += static_cast<size_t>(columns)) {
+        for (int64_t j = 0; j < columns; ++j) {
+          double lost_sum = 0, output_sum = 0;
+          for (int64_t k = 0; k <= j; ++k) {
+            const size_t at = row + static_cast<size_t>(block.order[static_cast<size_t>(k)]);
+            const double by = double{block.upper[static_cast<size_t>(k * columns + j)]};
+            lost_sum += by * (double{before[at]} - double{after[at]});
+            output_sum += by * double{before[at]};
+          }
+          lost += lost_sum * lost_sum;
+          output += output_sum * output_sum;
+        }
+      }
+      for (size_t i = 0; i < before.size(); ++i) {
+        const double difference = double{before[i]} - double{after[i]};
+        lost -= block.damping * difference * difference;
+        output -= block.damping * double{before[i]} * double{before[i]};
+      }
+      const auto line =
+          std::find_if(report_.tensors.begin(), report_.tensors.end(), [&](const auto& tensor) {
+            return tensor.name.find(module + ".weight") != std::string::npos;
+          });
+      ASSERT_NE(line, report_.tensors.end()) << module;
+      ASSERT_TRUE(line->output_error.has_value()) << module;
+      EXPECT_NEAR(line->output_error->written, std::sqrt(lost / output),
+                  1e-3 * std::sqrt(lost / output))
+          << recipe << " " << module;
+      EXPECT_LT(line->output_error->written, 0.9 * line->output_error->plain) << recipe << module;
+      ++quantized;
+    }
+    EXPECT_GT(quantized, 20u);
+    EXPECT_EQ(factors_->expected.size(), quantized);
+    EXPECT_EQ(factors_->asked, factors_->expected);
+    factors_->asked.clear();
+    const Json json = quantize::report_json(report_);
+    EXPECT_EQ(json.find("calibration")->find("method")->string(), "gptq");
+    EXPECT_NE(quantize::model_card(report_).find("## Rounding"), std::string::npos);
+    EXPECT_NE(quantize::report_text(report_).find("output error"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace sluice
