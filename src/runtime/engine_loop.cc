@@ -45,8 +45,9 @@ Engine::Loop::Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, con
 Status Engine::Loop::take_memory() {
   ops::Backend& backend = model.backend();
   const bool drafts = shape.draft_depth > 0 && model.mtp() != nullptr;
-  const CacheShape extra = CacheShape::of(shape.prefix_cache, model.config(),
-                                          model.kv_spec(1, shape.kv).bytes_per_page(), drafts);
+  const CacheShape extra =
+      CacheShape::of(shape.prefix_cache, model.config(),
+                     model.kv_spec(1, shape.kv).bytes_per_page(), drafts, shape.saved_states);
   const int64_t pages = shape.pages_per_sequence() * shape.sequences + extra.pages;
   SLUICE_ASSIGN(cache, backend.create_kv_cache(model.kv_spec(pages, shape.kv)));
   SLUICE_ASSIGN(recurrent, backend.create_recurrent_state(

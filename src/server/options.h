@@ -38,6 +38,7 @@ struct ServerOptions {
   ThinkingDefaults thinking;
   bool prefix_cache = false;  // the engine has one
   bool disk_cache = false;    // and it has a disk tier, which is fed to the end
+  std::string lossy_states;   // the form in which it keeps states; empty: to the bit
   // Answers that come back are continued where they ended, and written as they were sampled. Off,
   // they are read anew as they are rendered, and every byte is what a cold server would send.
   bool reuse_answers = true;

@@ -2,12 +2,10 @@
 // not read again, and no bit shows it.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
-#include <thread>
 
 #include "base/log.h"
 #include "runtime/cached_engine.h"
@@ -24,6 +22,7 @@ using test::expect_same;
 using test::Ids;
 using test::kAmpleCache;
 using test::run_one;
+using test::save_all;
 
 constexpr uint64_t kAmpleDisk = 64 << 20;
 
@@ -59,10 +58,6 @@ class DiskCacheOn : public test::CachedEngine {
   uint64_t disk_bytes_ = kAmpleDisk;
   std::vector<std::string> warnings_;
 };
-
-void save_all(Engine& engine) {
-  while (engine.save_some()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-}
 
 TEST_P(DiskCacheOn, AfterARestartAPromptIsNotReadAgainAndEqualsAColdStart) {
   for (const int depth : {0, 2}) {

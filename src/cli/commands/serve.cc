@@ -120,8 +120,9 @@ class Serve : public Command {
     SLUICE_TRY(settle_options());
     options_.quiet = console.settings().quiet;
     const auto announce = [&](const std::string& name) {
-      return [&console, name](const std::string& address) {
-        console.print(fmt::format("sluice: ready on {} (model {})\n", address, name));
+      return [&console, name, states = options_.lossy_states](const std::string& address) {
+        console.print(fmt::format("sluice: ready on {} (model {}{})\n", address, name,
+                                  states.empty() ? "" : ", saved states as " + states));
       };
     };
     if (!engine_.empty()) {
@@ -147,6 +148,8 @@ class Serve : public Command {
     text.context = loaded->shape.context;
     options_.prefix_cache = loaded->shape.prefix_cache > 0;
     options_.disk_cache = loaded->shape.disk.on();
+    if (options_.prefix_cache && loaded->shape.saved_states != runtime::StateForm::kF32)
+      options_.lossy_states = runtime::state_form_name(loaded->shape.saved_states);
     options_.plan = loaded->plan;
     options_.draft_depth = loaded->shape.draft_depth;
     SLUICE_ASSIGN(auto engine,

@@ -37,7 +37,7 @@ Result<std::unique_ptr<PrefixCache>> PrefixCache::create(
     const model::TextModel& model, const EngineShape& shape, const CacheShape& size,
     ops::KvCache& cache, ops::RecurrentState& recurrent, bool with_draft_head) {
   const CacheBytes bytes{cache.spec().bytes_per_page(),
-                         StateStore::bytes(model.config(), with_draft_head)};
+                         StateStore::bytes(model.config(), with_draft_head, shape.saved_states)};
   std::unique_ptr<PrefixCache> made(new PrefixCache(shape, size, bytes));
   SLUICE_CHECK(cache.spec().pages == made->pool_.capacity(), "{} pages for a pool of {}",
                cache.spec().pages, made->pool_.capacity());
@@ -46,7 +46,9 @@ Result<std::unique_ptr<PrefixCache>> PrefixCache::create(
   made->recurrent_ = &recurrent;
   if (made->on()) {
     SLUICE_ASSIGN(made->states_,
-                  StateStore::create(model, shape.sequences, size.checkpoints, with_draft_head));
+                  StateStore::create(model.backend(), model.recurrent_spec(size.checkpoints, 0),
+                                     shape.saved_states, shape.sequences,
+                                     with_draft_head ? model.config().hidden : 0));
   }
   if (shape.disk.on()) SLUICE_TRY(made->open_disk(model, shape.disk, with_draft_head));
   return made;

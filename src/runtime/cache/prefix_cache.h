@@ -37,7 +37,7 @@ class PrefixCache {
 
   // What files of the disk tier hold; without their fingerprint.
   static SegmentForm file_form(const model::TextConfig& config, size_t page_bytes,
-                               bool with_draft_head);
+                               bool with_draft_head, StateForm form);
 
   // Gives the sequence, which has a slot, pages for all its tokens and the state of as many of them
   // as are known. Returns the hidden vector before the first token to be read ([1, H], for the

@@ -16,13 +16,13 @@ namespace {
 // (`model`), the arithmetic, and the shapes.
 SegmentHash fingerprint_of(const std::string& model, const ops::BackendInfo& backend,
                            const ops::KvSpec& kv, const ops::RecurrentSpec& recurrent,
-                           bool with_draft_head) {
+                           StateForm form, bool with_draft_head) {
   std::string all = fmt::format(
-      "{}|{}|{}|{}|kv {} {} {} {}|state {} {} {} {} {} {} {}|draft head {}", model, backend.name,
-      backend.instruction_set, static_cast<int>(backend.activations), kv.layers, kv.heads,
-      kv.head_dim, static_cast<int>(kv.format), recurrent.layers, recurrent.key_heads,
+      "{}|{}|{}|{}|kv {} {} {} {}|state {} {} {} {} {} {} {} as {}|draft head {}", model,
+      backend.name, backend.instruction_set, static_cast<int>(backend.activations), kv.layers,
+      kv.heads, kv.head_dim, static_cast<int>(kv.format), recurrent.layers, recurrent.key_heads,
       recurrent.value_heads, recurrent.key_dim, recurrent.value_dim, recurrent.conv_kernel,
-      static_cast<int>(recurrent.head_order), with_draft_head);
+      static_cast<int>(recurrent.head_order), state_form_name(form), with_draft_head);
   for (const auto* scales : {&kv.key_scales, &kv.value_scales}) {
     for (const float scale : *scales) all += fmt::format("|{:a}", scale);
   }
@@ -43,13 +43,13 @@ Tokens page_tokens(const Request& request, int64_t page) {
 }  // namespace
 
 SegmentForm PrefixCache::file_form(const model::TextConfig& config, size_t page_bytes,
-                                   bool with_draft_head) {
+                                   bool with_draft_head, StateForm saved_as) {
   const ops::RecurrentSpec state = model::TextModel::recurrent_spec(config, 1, 0);
   SegmentForm form;
   form.most_pages = config.context / ops::kGrid + 1;
   form.page_bytes = page_bytes;
   form.state_layers = state.layers;
-  form.layer_bytes = state.layer_values() * sizeof(float);
+  form.layer_bytes = StatePacking(state, saved_as).bytes();
   form.hidden_bytes = with_draft_head ? static_cast<size_t>(config.hidden) * sizeof(float) : 0;
   return form;
 }
@@ -60,9 +60,11 @@ Status PrefixCache::open_disk(const model::TextModel& model, const DiskCache& wh
     return usage_error("--disk-cache", "there is no prefix cache in memory for it to fill",
                        "Give --prefix-cache more bytes");
   }
-  SegmentForm form = file_form(model.config(), cache_->spec().bytes_per_page(), with_draft_head);
+  const StateForm saved_as = states_->packing().form();
+  SegmentForm form =
+      file_form(model.config(), cache_->spec().bytes_per_page(), with_draft_head, saved_as);
   form.fingerprint = fingerprint_of(where.model, backend_->info(), cache_->spec(), states_->spec(),
-                                    with_draft_head);
+                                    saved_as, with_draft_head);
   form.most_pages = std::max(form.most_pages, pool_.capacity());
   piece_.resize((form.largest_piece() + sizeof(float) - 1) / sizeof(float));
   SLUICE_ASSIGN(disk_, DiskTier::open({where.folder, where.bytes, form}));
@@ -165,13 +167,13 @@ void PrefixCache::load_state(DiskTier::Reader& file, uint64_t number, const Requ
       }
       return;
     }
-    const auto values = std::span<const float>(piece_).first(piece.bytes / sizeof(float));
     if (rest) {
       backend_->import_page(*cache_, partial, bytes.first(piece.bytes));
     } else if (piece.kind == SegmentPiece::Kind::kLayer) {
-      states_->import_layer(checkpoint, piece.index, values);
+      states_->import_layer(checkpoint, piece.index, bytes.first(piece.bytes));
     } else {
-      states_->import_hidden(checkpoint, values);
+      states_->import_hidden(checkpoint,
+                             std::span<const float>(piece_).first(piece.bytes / sizeof(float)));
     }
   }
   if (checkpoint >= 0) tree_.set_file(checkpoint, number);
@@ -243,8 +245,7 @@ void PrefixCache::write_next() {
     } else if (piece.kind == Kind::kRest) {
       backend_->export_page(*cache_, partial, to);
     } else if (piece.kind == Kind::kLayer) {
-      states_->export_layer(checkpoint, piece.index,
-                            {reinterpret_cast<float*>(to.data()), to.size() / sizeof(float)});
+      states_->export_layer(checkpoint, piece.index, to);
     } else {
       std::memcpy(to.data(), hidden.data(), to.size());
     }
