@@ -38,8 +38,8 @@ void ModelOptions::declare_prefix_cache(CLI::App& app) {
 void ModelOptions::declare_cache_state(CLI::App& app) {
   app.add_option("--cache-state", cache_state,
                  "recurrent states of the prefix cache: f32 (as they are), int16 or int8 (two or "
-                 "nearly four times as many, and answers that are no longer a cold start's to the "
-                 "bit)")
+                 "nearly four times as many; answers behind them are no longer a cold start's to "
+                 "the bit)")
       ->capture_default_str();
 }
 

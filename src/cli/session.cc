@@ -205,7 +205,7 @@ Result<uint64_t> prefix_cache_bytes(const ModelOptions& options, const LoadedMod
   const auto plan = runtime::plan_memory(loaded.binding, *loaded.backend, shape, resident);
   const uint64_t half = plan.fits() ? (plan.available - plan.total()) / 2 : 0;
   const uint64_t plenty = kPlentyPerSequence * static_cast<uint64_t>(shape.sequences) *
-                          (least + runtime::CacheShape::kPagesPerState * page);
+                          (least + runtime::CacheShape::pages_per_state(shape.saved_states) * page);
   const uint64_t chosen = std::min(half, plenty);
   return chosen < least ? uint64_t{0} : chosen;
 }

@@ -25,6 +25,12 @@ int64_t EngineShape::max_logit_rows() const {
   return std::min(sequences * (draft_depth + 1), kMostLogitRows);
 }
 
+uint64_t CacheShape::pages_per_state(StateForm form) {
+  return form == StateForm::kF32     ? kPagesPerState
+         : form == StateForm::kInt16 ? kPagesPerState / 2
+                                     : kPagesPerState / 4;
+}
+
 uint64_t CacheShape::least_bytes(const model::TextConfig& config, size_t page_bytes, bool with_mtp,
                                  StateForm form) {
   return StateStore::bytes(config, with_mtp, form) + page_bytes;
@@ -37,7 +43,7 @@ CacheShape CacheShape::of(uint64_t bytes, const model::TextConfig& config, size_
   const uint64_t state = StateStore::bytes(config, with_mtp, form);
   if (bytes < state + page_bytes) return {};
   const uint64_t states =
-      std::clamp<uint64_t>(bytes / (state + kPagesPerState * page_bytes), 1, kMostStates);
+      std::clamp<uint64_t>(bytes / (state + pages_per_state(form) * page_bytes), 1, kMostStates);
   return {static_cast<int64_t>(states),
           static_cast<int64_t>((bytes - states * state) / page_bytes)};
 }

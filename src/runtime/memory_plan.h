@@ -42,9 +42,11 @@ struct EngineShape {
 
 // What the bytes of the prefix cache buy: saved recurrent states, and pages beyond those of the
 // sequences (which hold prompts too while no sequence needs them). One state for every 16 pages: a
-// state costs as much as 20 to 35 pages, and without a state pages are of no use.
+// state costs as much as 20 to 35 pages, and without a state pages are of no use. Forms of fewer
+// bits have as much fewer pages each, so that they buy more states and not more pages.
 struct CacheShape {
   static constexpr uint64_t kPagesPerState = 16;
+  static uint64_t pages_per_state(StateForm form);
   int64_t checkpoints = 0, pages = 0;  // none: too few bytes for one state and one page, or off
   // Bytes of the least cache that is one.
   static uint64_t least_bytes(const model::TextConfig& config, size_t page_bytes, bool with_mtp,

@@ -1,5 +1,5 @@
 // How checkpoints keep recurrent states: as they are, or in fewer bits. The latter is lossy and
-// therefore a named mode (design.md section 3, docs/decisions/checkpoint-states.md); a running
+// therefore a named mode (design.md section 3, docs/decisions/saved-states.md); a running
 // sequence always works on F32.
 //
 // An integer form keeps values as integers with one F32 scale for all that belong together, their
