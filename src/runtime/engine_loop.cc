@@ -143,6 +143,10 @@ void Engine::Loop::admit() {
       if (cancelled.erase(waiting->id) > 0) never_started.push_back(std::move(waiting));
     }
     std::erase(inbox, nullptr);
+    if (arriving && cancelled.erase(arriving->id) > 0) {
+      prefixes->forget_fetch();
+      never_started.push_back(std::move(arriving));
+    }
     for (const auto& sequence : running) {
       if (cancelled.erase(sequence->id) > 0) finish(*sequence, FinishReason::kCancelled);
     }
@@ -154,11 +158,24 @@ void Engine::Loop::admit() {
   }
   retire();
   while (!free_slots.empty()) {
-    auto next = next_waiting();
-    if (!next) return;
-    running.push_back(std::move(next));
+    if (!arriving) arriving = next_waiting();
+    if (!arriving || !fetched(*arriving)) return;
+    running.push_back(std::move(arriving));
     start(*running.back());
   }
+}
+
+// Beside answers the files of what begins are read in as many steps as leave these their pace.
+// Nobody passes it meanwhile: the pages that it holds are those of the place that is free for it.
+bool Engine::Loop::fetched(const Sequence& sequence) {
+  const bool answers = std::any_of(running.begin(), running.end(),
+                                   [](const auto& other) { return !other->reading_prompt(); });
+  if (!prefixes->fetching() && !(shape.keep_pace && answers)) return true;  // begin() reads at once
+  const double begin = clock(), budget = pace.fetch_ms(answers);
+  if (budget == 0 && prefixes->fetching()) return false;
+  const bool more = prefixes->fetch_some(sequence, [&] { return clock() - begin >= budget; });
+  pace.on_fetch(clock() - begin);
+  return !more;
 }
 
 // Places in the inbox: by priority, then clients with the fewest running, then as they came.

@@ -28,7 +28,8 @@ std::optional<StateForm> state_form_named(std::string_view name);
 // A value comes back within m * (1 / (2 q) + 2^-21), where m is the greatest magnitude of those
 // that share its scale and q the greatest integer, 32767 or 127; if m is below kVanishing, all come
 // back as zeros; if it is above kGreatest or one of them is no number, all come back as NaN: a
-// broken state stays visible. The same values give the same bytes, and the same bytes the same values.
+// broken state stays visible. The same values give the same bytes, and the same bytes the same
+// values.
 class StatePacking {
  public:
   static constexpr int64_t kRun = 128;

@@ -82,60 +82,104 @@ PrefixTree::Match PrefixCache::find_on_disk(const Request& request, PrefixTree::
     const auto hit = disk_->find(request.cache_space, request.prompt, request.reuse_answers);
     if (!hit || hit->position <= match.position || hit->file == tried) return match;
     tried = hit->file;
-    load(*hit, request);
+    Fetch fetch;
+    begin_fetch(*hit, fetch);
+    while (fetch_piece(fetch, request)) {
+    }
+    tree_.release(fetch.path);  // what did not get its state goes back
     // Room may have been made at the cost of what was found before.
     match = tree_.find(request.cache_space, request.prompt, request.reuse_answers);
   }
 }
 
-void PrefixCache::load(const DiskTier::Hit& hit, const Request& request) {
-  const std::vector<uint64_t> files = disk_->begin_reading(hit);
-  std::vector<int32_t> path;
-  size_t begin = 0;
-  for (size_t i = files.size(); i-- > 0 && path.empty();) {
-    const auto known = tree_.path_of_file(files[i]);
+void PrefixCache::begin_fetch(const DiskTier::Hit& hit, Fetch& fetch) {
+  fetch.files = disk_->begin_reading(hit);
+  std::reverse(fetch.files.begin(), fetch.files.end());
+  for (size_t i = 0; i < fetch.files.size(); ++i) {
+    const auto known = tree_.path_of_file(fetch.files[i]);
     if (!known) continue;
-    path = *known;
-    begin = std::min(i + 1, files.size() - 1);  // the last one for its state at least
+    fetch.path = *known;
+    fetch.files.resize(std::max<size_t>(i, 1));  // the last one for its state at least
+    break;
   }
-  tree_.hold_pages(path);
-  for (size_t i = begin; i < files.size(); ++i) {
-    const bool last = i + 1 == files.size();
-    const auto file = disk_->read(files[i], request.cache_space, request.prompt, last);
-    if (!file || !load_pages(*file, request, path)) break;
-    if (!path.empty()) tree_.set_file(path, files[i]);
-    if (last) load_state(*file, files[i], request, path);
+  tree_.hold_pages(fetch.path);
+}
+
+// False: there is nothing left to be read, or no more can be.
+bool PrefixCache::fetch_piece(Fetch& fetch, const Request& request) {
+  if (fetch.files.empty()) return false;
+  const uint64_t number = fetch.files.back();
+  const bool last = fetch.files.size() == 1;
+  if (!fetch.reading)
+    fetch.reading = disk_->read(number, request.cache_space, request.prompt, last);
+  if (!fetch.reading) {
+    fetch.files.clear();
+    return false;
   }
-  tree_.release(path);  // what did not get its state goes back
+  const SegmentHeader& header = fetch.reading->header();
+  if (static_cast<int64_t>(fetch.path.size()) < header.first_page + header.pages) {
+    if (load_page(fetch, request)) return true;
+    fetch.files.clear();
+  } else {
+    if (!fetch.path.empty()) tree_.set_file(fetch.path, number);
+    if (last) load_state(*fetch.reading, number, request, fetch.path);
+    fetch.files.pop_back();
+  }
+  fetch.reading.reset();
+  return !fetch.files.empty();
 }
 
 // False: the file is damaged, or all memory is in use.
-bool PrefixCache::load_pages(DiskTier::Reader& file, const Request& request,
-                             std::vector<int32_t>& path) {
+bool PrefixCache::load_page(Fetch& fetch, const Request& request) {
+  DiskTier::Reader& file = *fetch.reading;
   const SegmentHeader& header = file.header();
-  const auto here = static_cast<int64_t>(path.size());
-  SLUICE_CHECK(here >= header.first_page, "{} pages before one that begins at {}", here,
-               header.first_page);
+  const auto index = static_cast<int64_t>(fetch.path.size());
+  const int64_t piece = index - header.first_page;
+  SLUICE_CHECK(piece >= 0, "{} pages before one that begins at {}", index, header.first_page);
   const auto bytes =
       std::as_writable_bytes(std::span(piece_)).first(cache_->spec().bytes_per_page());
-  for (int64_t index = here; index < header.first_page + header.pages; ++index) {
-    const int64_t piece = index - header.first_page;
-    const bool read = piece < header.read_pages;
-    const Tokens tokens = page_tokens(request, index);
-    int32_t page = read ? tree_.hold_read_page(request.cache_space, path, tokens) : -1;
-    if (page < 0) {
-      const auto fresh = tree_.take_page();
-      if (!fresh) return false;
-      if (!file.read(static_cast<size_t>(piece), bytes)) {
-        pool_.give_back(*fresh);
-        return false;
-      }
-      backend_->import_page(*cache_, *fresh, bytes);
-      page = tree_.add_page(request.cache_space, path, tokens, *fresh, !read);
+  const bool read = piece < header.read_pages;
+  const Tokens tokens = page_tokens(request, index);
+  int32_t page = read ? tree_.hold_read_page(request.cache_space, fetch.path, tokens) : -1;
+  if (page < 0) {
+    const auto fresh = tree_.take_page();
+    if (!fresh) return false;
+    if (!file.read(static_cast<size_t>(piece), bytes)) {
+      pool_.give_back(*fresh);
+      return false;
     }
-    path.push_back(page);
+    backend_->import_page(*cache_, *fresh, bytes);
+    page = tree_.add_page(request.cache_space, fetch.path, tokens, *fresh, !read);
   }
+  fetch.path.push_back(page);
   return true;
+}
+
+bool PrefixCache::fetch_some(const Sequence& sequence, const std::function<bool()>& enough) {
+  const Request& request = sequence.request;
+  if (!disk_ || request.prompt_logprobs >= 0) return false;
+  if (!fetch_) {
+    const int64_t in_memory =
+        tree_.find(request.cache_space, request.prompt, request.reuse_answers).position;
+    const auto hit = disk_->find(request.cache_space, request.prompt, request.reuse_answers);
+    if (!hit || hit->position <= in_memory) return false;
+    fetch_.emplace();
+    fetch_->request = sequence.id;
+    fetch_->in_memory = in_memory;
+    begin_fetch(*hit, *fetch_);
+  }
+  SLUICE_CHECK(fetch_->request == sequence.id, "request {} while {} is fetched", sequence.id,
+               fetch_->request);
+  while (fetch_piece(*fetch_, request)) {
+    if (enough()) return true;
+  }
+  return false;
+}
+
+void PrefixCache::forget_fetch() {
+  if (!fetch_) return;
+  tree_.release(fetch_->path);
+  fetch_.reset();
 }
 
 void PrefixCache::load_state(DiskTier::Reader& file, uint64_t number, const Request& request,
