@@ -170,9 +170,14 @@ void Engine::Loop::admit() {
 bool Engine::Loop::fetched(const Sequence& sequence) {
   const bool answers = std::any_of(running.begin(), running.end(),
                                    [](const auto& other) { return !other->reading_prompt(); });
-  if (!prefixes->fetching() && !(shape.keep_pace && answers)) return true;  // begin() reads at once
-  const double begin = clock(), budget = pace.fetch_ms(answers);
-  if (budget == 0 && prefixes->fetching()) return false;
+  if (!prefixes->fetching()) {
+    // Otherwise begin() reads at once.
+    const bool in_pieces = shape.keep_pace && answers && prefixes->begin_fetch(sequence);
+    if (!in_pieces) return true;
+  }
+  const double budget = pace.fetch_ms(answers);
+  if (budget == 0) return false;
+  const double begin = clock();
   const bool more = prefixes->fetch_some(sequence, [&] { return clock() - begin >= budget; });
   pace.on_fetch(clock() - begin);
   return !more;

@@ -40,10 +40,12 @@ class PrefixCache {
   static SegmentForm file_form(const model::TextConfig& config, size_t page_bytes,
                                bool with_draft_head, StateForm form);
 
-  // Before begin(), where reading its files at once would hold up others: reads of them until
-  // `enough` says so after a piece, and is true while there is more to read. (The state, behind the
-  // pages, is one piece: half of it would be found by others.) One sequence at a time, whose place
-  // must be kept free: what is read holds pages. forget_fetch(): it will not begin.
+  // Before begin(), where reading files at once would hold up others. begin_fetch(): the sequence
+  // finds more on disk than in memory. fetch_some() reads of it until `enough` says so after a
+  // piece, and is true while there is more to read. (The state, behind the pages, is one piece:
+  // half of it would be found by others.) One sequence at a time, whose place must be kept free:
+  // what is read holds pages. forget_fetch(): it will not begin.
+  bool begin_fetch(const Sequence& sequence);
   bool fetch_some(const Sequence& sequence, const std::function<bool()>& enough);
   bool fetching() const { return fetch_.has_value(); }
   void forget_fetch();
@@ -96,7 +98,7 @@ class PrefixCache {
     std::unique_ptr<DiskTier::Reader> reading;  // the one at the end of `files`
     std::vector<int32_t> path;                  // pages so far, held
   };
-  void begin_fetch(const DiskTier::Hit& hit, Fetch& fetch);
+  void open_fetch(const DiskTier::Hit& hit, Fetch& fetch);
   bool fetch_piece(Fetch& fetch, const Request& request);
   bool load_page(Fetch& fetch, const Request& request);
   void load_state(DiskTier::Reader& file, uint64_t number, const Request& request,

@@ -83,7 +83,7 @@ PrefixTree::Match PrefixCache::find_on_disk(const Request& request, PrefixTree::
     if (!hit || hit->position <= match.position || hit->file == tried) return match;
     tried = hit->file;
     Fetch fetch;
-    begin_fetch(*hit, fetch);
+    open_fetch(*hit, fetch);
     while (fetch_piece(fetch, request)) {
     }
     tree_.release(fetch.path);  // what did not get its state goes back
@@ -92,7 +92,7 @@ PrefixTree::Match PrefixCache::find_on_disk(const Request& request, PrefixTree::
   }
 }
 
-void PrefixCache::begin_fetch(const DiskTier::Hit& hit, Fetch& fetch) {
+void PrefixCache::open_fetch(const DiskTier::Hit& hit, Fetch& fetch) {
   fetch.files = disk_->begin_reading(hit);
   std::reverse(fetch.files.begin(), fetch.files.end());
   for (size_t i = 0; i < fetch.files.size(); ++i) {
@@ -155,22 +155,24 @@ bool PrefixCache::load_page(Fetch& fetch, const Request& request) {
   return true;
 }
 
-bool PrefixCache::fetch_some(const Sequence& sequence, const std::function<bool()>& enough) {
+bool PrefixCache::begin_fetch(const Sequence& sequence) {
   const Request& request = sequence.request;
   if (!disk_ || request.prompt_logprobs >= 0) return false;
-  if (!fetch_) {
-    const int64_t in_memory =
-        tree_.find(request.cache_space, request.prompt, request.reuse_answers).position;
-    const auto hit = disk_->find(request.cache_space, request.prompt, request.reuse_answers);
-    if (!hit || hit->position <= in_memory) return false;
-    fetch_.emplace();
-    fetch_->request = sequence.id;
-    fetch_->in_memory = in_memory;
-    begin_fetch(*hit, *fetch_);
-  }
-  SLUICE_CHECK(fetch_->request == sequence.id, "request {} while {} is fetched", sequence.id,
-               fetch_->request);
-  while (fetch_piece(*fetch_, request)) {
+  const int64_t in_memory =
+      tree_.find(request.cache_space, request.prompt, request.reuse_answers).position;
+  const auto hit = disk_->find(request.cache_space, request.prompt, request.reuse_answers);
+  if (!hit || hit->position <= in_memory) return false;
+  SLUICE_CHECK(!fetch_, "request {} while {} is fetched", sequence.id, fetch_->request);
+  fetch_.emplace();
+  fetch_->request = sequence.id;
+  fetch_->in_memory = in_memory;
+  open_fetch(*hit, *fetch_);
+  return true;
+}
+
+bool PrefixCache::fetch_some(const Sequence& sequence, const std::function<bool()>& enough) {
+  SLUICE_CHECK(fetch_ && fetch_->request == sequence.id, "request {} is not fetched", sequence.id);
+  while (fetch_piece(*fetch_, sequence.request)) {
     if (enough()) return true;
   }
   return false;
