@@ -36,41 +36,44 @@ struct Scaling {
 Scaling scaling(int32_t greatest_magnitude, float most) {
   const auto greatest = std::bit_cast<float>(greatest_magnitude);
   if (greatest < StatePacking::kVanishing) return {};
-  if (!(greatest <= StatePacking::kGreatest))
-    return {0, std::numeric_limits<float>::quiet_NaN()};
+  if (!(greatest <= StatePacking::kGreatest)) return {0, std::numeric_limits<float>::quiet_NaN()};
   return {most / greatest, greatest / most};
 }
 
 // Columns side by side: as many as registers can follow.
 constexpr int64_t kStrip = 32;
 
-// `values` and `packed` are [rows, width], a scale per column.
+// `values` and `packed` are [rows, width]; `count` of their columns from the first on, a scale
+// each.
+template <typename Integer>
+inline void pack_strip(const float* values, int64_t rows, int64_t width, int64_t count,
+                       float* scales, Integer* packed) {
+  constexpr auto kMost = static_cast<float>(std::numeric_limits<Integer>::max());
+  int32_t greatest[kStrip] = {};
+  float factors[kStrip];
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < count; ++i)
+      greatest[i] = std::max(greatest[i], magnitude(values[r * width + i]));
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const Scaling found = scaling(greatest[i], kMost);
+    factors[i] = found.factor;
+    scales[i] = found.scale;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < count; ++i)
+      packed[r * width + i] = to_integer<Integer>(values[r * width + i], factors[i]);
+  }
+}
+
 template <typename Integer>
 void pack_columns(const float* values, int64_t rows, int64_t width, float* scales,
                   Integer* packed) {
-  constexpr auto kMost = static_cast<float>(std::numeric_limits<Integer>::max());
-  for (int64_t begin = 0; begin < width; begin += kStrip) {
-    const int64_t count = std::min(kStrip, width - begin);
-    std::array<int32_t, kStrip> greatest{};
-    std::array<float, kStrip> factors{};
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* const row = values + r * width + begin;
-      for (int64_t i = 0; i < count; ++i) {
-        int32_t& most = greatest[static_cast<size_t>(i)];
-        most = std::max(most, magnitude(row[i]));
-      }
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      const Scaling found = scaling(greatest[static_cast<size_t>(i)], kMost);
-      factors[static_cast<size_t>(i)] = found.factor;
-      scales[begin + i] = found.scale;
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t at = r * width + begin;
-      for (int64_t i = 0; i < count; ++i)
-        packed[at + i] = to_integer<Integer>(values[at + i], factors[static_cast<size_t>(i)]);
-    }
-  }
+  int64_t begin = 0;
+  for (; begin + kStrip <= width; begin += kStrip)
+    pack_strip(values + begin, rows, width, kStrip, scales + begin, packed + begin);
+  if (begin < width)
+    pack_strip(values + begin, rows, width, width - begin, scales + begin, packed + begin);
 }
 
 template <typename Integer>

@@ -4,7 +4,7 @@
 //
 // As F32 a checkpoint is a slot of the backend's own. In a form of fewer bits (packed_state.h) it
 // lies in host memory and goes through one layer of F32 values at a time, on the caller's thread:
-// the conversions keep up with the memory, and helpers would take cores from nobody but the step.
+// the conversions take about as long as the memory does (docs/decisions/saved-states.md).
 #pragma once
 
 #include <cstdint>
