@@ -24,6 +24,15 @@
 
 namespace sluice::runtime {
 
+// Files of the disk tier on their way into memory.
+struct PrefixFetch {
+  RequestId request = 0;
+  int64_t in_memory = 0;                      // tokens that were known there
+  std::vector<uint64_t> files;                // still to be read, the last one first
+  std::unique_ptr<DiskTier::Reader> reading;  // the one at the end of `files`
+  std::vector<int32_t> path;                  // pages so far, held
+};
+
 class PrefixCache {
  public:
   // Takes the memory of the checkpoints. `cache` has the shape's pages and the cache's; it and
@@ -90,17 +99,9 @@ class PrefixCache {
   // prefix_cache_disk.cc
   Status open_disk(const model::TextModel& model, const DiskCache& where, bool with_draft_head);
   PrefixTree::Match find_on_disk(const Request& request, PrefixTree::Match in_memory);
-  // Files on their way into memory.
-  struct Fetch {
-    RequestId request = 0;
-    int64_t in_memory = 0;                      // tokens that were known there
-    std::vector<uint64_t> files;                // still to be read, the last one first
-    std::unique_ptr<DiskTier::Reader> reading;  // the one at the end of `files`
-    std::vector<int32_t> path;                  // pages so far, held
-  };
-  void open_fetch(const DiskTier::Hit& hit, Fetch& fetch);
-  bool fetch_piece(Fetch& fetch, const Request& request);
-  bool load_page(Fetch& fetch, const Request& request);
+  void open_fetch(const DiskTier::Hit& hit, PrefixFetch& fetch);
+  bool fetch_piece(PrefixFetch& fetch, const Request& request);
+  bool load_page(PrefixFetch& fetch, const Request& request);
   void load_state(DiskTier::Reader& file, uint64_t number, const Request& request,
                   std::span<const int32_t> path);
   void write_next();
@@ -113,10 +114,10 @@ class PrefixCache {
   ops::KvCache* cache_ = nullptr;
   ops::RecurrentState* recurrent_ = nullptr;
 
-  std::vector<float> piece_;        // of a file that is being read
-  int32_t being_written_ = -1;      // a checkpoint
-  std::unique_ptr<DiskTier> disk_;  // goes before the others: its thread reads pages and states
-  std::optional<Fetch> fetch_;      // for a request that waits; goes before disk_
+  std::vector<float> piece_;          // of a file that is being read
+  int32_t being_written_ = -1;        // a checkpoint
+  std::unique_ptr<DiskTier> disk_;    // goes before the others: its thread reads pages and states
+  std::optional<PrefixFetch> fetch_;  // for a request that waits; goes before disk_
 };
 
 }  // namespace sluice::runtime

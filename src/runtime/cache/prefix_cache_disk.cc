@@ -82,7 +82,7 @@ PrefixTree::Match PrefixCache::find_on_disk(const Request& request, PrefixTree::
     const auto hit = disk_->find(request.cache_space, request.prompt, request.reuse_answers);
     if (!hit || hit->position <= match.position || hit->file == tried) return match;
     tried = hit->file;
-    Fetch fetch;
+    PrefixFetch fetch;
     open_fetch(*hit, fetch);
     while (fetch_piece(fetch, request)) {
     }
@@ -92,7 +92,7 @@ PrefixTree::Match PrefixCache::find_on_disk(const Request& request, PrefixTree::
   }
 }
 
-void PrefixCache::open_fetch(const DiskTier::Hit& hit, Fetch& fetch) {
+void PrefixCache::open_fetch(const DiskTier::Hit& hit, PrefixFetch& fetch) {
   fetch.files = disk_->begin_reading(hit);
   std::reverse(fetch.files.begin(), fetch.files.end());
   for (size_t i = 0; i < fetch.files.size(); ++i) {
@@ -106,7 +106,7 @@ void PrefixCache::open_fetch(const DiskTier::Hit& hit, Fetch& fetch) {
 }
 
 // False: there is nothing left to be read, or no more can be.
-bool PrefixCache::fetch_piece(Fetch& fetch, const Request& request) {
+bool PrefixCache::fetch_piece(PrefixFetch& fetch, const Request& request) {
   if (fetch.files.empty()) return false;
   const uint64_t number = fetch.files.back();
   const bool last = fetch.files.size() == 1;
@@ -130,7 +130,7 @@ bool PrefixCache::fetch_piece(Fetch& fetch, const Request& request) {
 }
 
 // False: the file is damaged, or all memory is in use.
-bool PrefixCache::load_page(Fetch& fetch, const Request& request) {
+bool PrefixCache::load_page(PrefixFetch& fetch, const Request& request) {
   DiskTier::Reader& file = *fetch.reading;
   const SegmentHeader& header = file.header();
   const auto index = static_cast<int64_t>(fetch.path.size());
