@@ -32,6 +32,15 @@ void ModelOptions::declare_prefix_cache(CLI::App& app) {
   app.add_option("--prefix-cache", prefix_cache,
                  "bytes for prompts that have been read; 0: none (default: half of what is left, "
                  "at most 16 states a sequence)");
+  declare_cache_state(app);
+}
+
+void ModelOptions::declare_cache_state(CLI::App& app) {
+  app.add_option("--cache-state", cache_state,
+                 "recurrent states of the prefix cache: f32 (as they are), int16 or int8 (two or "
+                 "nearly four times as many; answers behind them are no longer a cold start's to "
+                 "the bit)")
+      ->capture_default_str();
 }
 
 Result<backend::BackendOptions> ModelOptions::backend_options() const {
@@ -57,6 +66,13 @@ Result<ops::KvFormat> ModelOptions::kv_format(const ops::Backend& chosen) const 
   if (kv == "fp8") return ops::KvFormat::kFp8;
   if (kv == "f32") return ops::KvFormat::kF32;
   return usage_error("--kv", fmt::format("\"{}\" is unknown", kv), "Use bf16, fp8 or f32");
+}
+
+Result<runtime::StateForm> ModelOptions::saved_states() const {
+  const auto form = runtime::state_form_named(cache_state);
+  if (form) return *form;
+  return usage_error("--cache-state", fmt::format("\"{}\" is unknown", cache_state),
+                     "Use f32, int16 or int8");
 }
 
 Result<int> ModelOptions::drafts() const {

@@ -8,6 +8,7 @@
 #include "backend/registry.h"
 #include "base/result.h"
 #include "ops/backend.h"
+#include "runtime/cache/packed_state.h"
 
 namespace sluice::cli {
 
@@ -21,16 +22,19 @@ struct ModelOptions {
   // Commands that answer more than once keep the prompts they have read.
   bool caches_prompts = false;
   std::optional<uint64_t> prefix_cache;  // bytes; nothing: as much as is reasonable
+  std::string cache_state = "f32";
 
   void declare(CLI::App& app);
   void declare_model(CLI::App& app);  // all of these but --context and --draft-depth
   void declare_prefix_cache(CLI::App& app);
+  void declare_cache_state(CLI::App& app);
 
   Result<backend::BackendOptions> backend_options() const;
   Result<ops::KvFormat> kv_format(const ops::Backend& backend) const;
   // The most drafts of a step, 0 to 8. "auto" takes up to 3, as many as pay: more rarely do, and
   // memory is taken for the most.
   Result<int> drafts() const;
+  Result<runtime::StateForm> saved_states() const;
   bool adaptive_drafts() const { return draft_depth == "auto"; }
 };
 

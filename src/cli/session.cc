@@ -194,7 +194,8 @@ Result<uint64_t> prefix_cache_bytes(const ModelOptions& options, const LoadedMod
   const size_t page =
       model::TextModel::kv_spec(loaded.binding, with_mtp, 1, shape.kv).bytes_per_page();
   const model::TextConfig& config = loaded.binding.config;
-  const uint64_t least = runtime::CacheShape::least_bytes(config, page, with_mtp);
+  const uint64_t least =
+      runtime::CacheShape::least_bytes(config, page, with_mtp, shape.saved_states);
   if (options.prefix_cache && *options.prefix_cache < least) {
     return usage_error("--prefix-cache",
                        fmt::format("{} bytes hold no state of this model", *options.prefix_cache),
@@ -204,7 +205,7 @@ Result<uint64_t> prefix_cache_bytes(const ModelOptions& options, const LoadedMod
   const auto plan = runtime::plan_memory(loaded.binding, *loaded.backend, shape, resident);
   const uint64_t half = plan.fits() ? (plan.available - plan.total()) / 2 : 0;
   const uint64_t plenty = kPlentyPerSequence * static_cast<uint64_t>(shape.sequences) *
-                          (least + runtime::CacheShape::kPagesPerState * page);
+                          (least + runtime::CacheShape::pages_per_state(shape.saved_states) * page);
   const uint64_t chosen = std::min(half, plenty);
   return chosen < least ? uint64_t{0} : chosen;
 }
@@ -215,6 +216,7 @@ Status finish_loading(const Console& console, const ModelOptions& options, Loade
                       runtime::EngineShape shape) {
   SLUICE_ASSIGN(shape.kv, options.kv_format(*loaded.backend));
   SLUICE_ASSIGN(shape.draft_depth, options.drafts());
+  SLUICE_ASSIGN(shape.saved_states, options.saved_states());
   shape.adaptive_depth = options.adaptive_drafts();
   if (!loaded.binding.mtp_usable) shape.draft_depth = 0;
   if (shape.context > loaded.binding.config.context) {

@@ -45,8 +45,9 @@ Engine::Loop::Loop(const model::TextModel& m, const tokenizer::Tokenizer* t, con
 Status Engine::Loop::take_memory() {
   ops::Backend& backend = model.backend();
   const bool drafts = shape.draft_depth > 0 && model.mtp() != nullptr;
-  const CacheShape extra = CacheShape::of(shape.prefix_cache, model.config(),
-                                          model.kv_spec(1, shape.kv).bytes_per_page(), drafts);
+  const CacheShape extra =
+      CacheShape::of(shape.prefix_cache, model.config(),
+                     model.kv_spec(1, shape.kv).bytes_per_page(), drafts, shape.saved_states);
   const int64_t pages = shape.pages_per_sequence() * shape.sequences + extra.pages;
   SLUICE_ASSIGN(cache, backend.create_kv_cache(model.kv_spec(pages, shape.kv)));
   SLUICE_ASSIGN(recurrent, backend.create_recurrent_state(
@@ -142,6 +143,10 @@ void Engine::Loop::admit() {
       if (cancelled.erase(waiting->id) > 0) never_started.push_back(std::move(waiting));
     }
     std::erase(inbox, nullptr);
+    if (arriving && cancelled.erase(arriving->id) > 0) {
+      prefixes->forget_fetch();
+      never_started.push_back(std::move(arriving));
+    }
     for (const auto& sequence : running) {
       if (cancelled.erase(sequence->id) > 0) finish(*sequence, FinishReason::kCancelled);
     }
@@ -153,11 +158,29 @@ void Engine::Loop::admit() {
   }
   retire();
   while (!free_slots.empty()) {
-    auto next = next_waiting();
-    if (!next) return;
-    running.push_back(std::move(next));
+    if (!arriving) arriving = next_waiting();
+    if (!arriving || !fetched(*arriving)) return;
+    running.push_back(std::move(arriving));
     start(*running.back());
   }
+}
+
+// Beside answers the files of what begins are read in as many steps as leave these their pace.
+// Nobody passes it meanwhile: the pages that it holds are those of the place that is free for it.
+bool Engine::Loop::fetched(const Sequence& sequence) {
+  const bool answers = std::any_of(running.begin(), running.end(),
+                                   [](const auto& other) { return !other->reading_prompt(); });
+  if (!prefixes->fetching()) {
+    // Otherwise begin() reads at once.
+    const bool in_pieces = shape.keep_pace && answers && prefixes->begin_fetch(sequence);
+    if (!in_pieces) return true;
+  }
+  const double budget = pace.fetch_ms(answers);
+  if (budget == 0) return false;
+  const double begin = clock();
+  const bool more = prefixes->fetch_some(sequence, [&] { return clock() - begin >= budget; });
+  pace.on_fetch(clock() - begin);
+  return !more;
 }
 
 // Places in the inbox: by priority, then clients with the fewest running, then as they came.

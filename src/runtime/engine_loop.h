@@ -51,6 +51,7 @@ class Engine::Loop {
 
   std::vector<int32_t> free_slots;
   std::vector<std::unique_ptr<Sequence>> running;  // in the order in which they were admitted
+  std::unique_ptr<Sequence> arriving;  // the next of these, while its files are being read
   int64_t steps = 0, prompt_rows_read = 0;
 
   std::mutex inbox_mutex;  // guards the three below
@@ -63,6 +64,7 @@ class Engine::Loop {
 
  private:
   void admit();
+  bool fetched(const Sequence& sequence);
   std::unique_ptr<Sequence> next_waiting();
   std::vector<size_t> waiting_in_turn() const;
   void start(Sequence& sequence);

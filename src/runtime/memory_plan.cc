@@ -25,19 +25,25 @@ int64_t EngineShape::max_logit_rows() const {
   return std::min(sequences * (draft_depth + 1), kMostLogitRows);
 }
 
-uint64_t CacheShape::least_bytes(const model::TextConfig& config, size_t page_bytes,
-                                 bool with_mtp) {
-  return StateStore::bytes(config, with_mtp) + page_bytes;
+uint64_t CacheShape::pages_per_state(StateForm form) {
+  return form == StateForm::kF32     ? kPagesPerState
+         : form == StateForm::kInt16 ? kPagesPerState / 2
+                                     : kPagesPerState / 4;
+}
+
+uint64_t CacheShape::least_bytes(const model::TextConfig& config, size_t page_bytes, bool with_mtp,
+                                 StateForm form) {
+  return StateStore::bytes(config, with_mtp, form) + page_bytes;
 }
 
 CacheShape CacheShape::of(uint64_t bytes, const model::TextConfig& config, size_t page_bytes,
-                          bool with_mtp) {
+                          bool with_mtp, StateForm form) {
   // Looking for the least valuable one goes through all of them.
   constexpr uint64_t kMostStates = 4096;
-  const uint64_t state = StateStore::bytes(config, with_mtp);
+  const uint64_t state = StateStore::bytes(config, with_mtp, form);
   if (bytes < state + page_bytes) return {};
   const uint64_t states =
-      std::clamp<uint64_t>(bytes / (state + kPagesPerState * page_bytes), 1, kMostStates);
+      std::clamp<uint64_t>(bytes / (state + pages_per_state(form) * page_bytes), 1, kMostStates);
   return {static_cast<int64_t>(states),
           static_cast<int64_t>((bytes - states * state) / page_bytes)};
 }
@@ -68,23 +74,20 @@ MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backen
   if (with_mtp)
     plan.workspace += static_cast<uint64_t>(shape.max_rows() * config.hidden) * sizeof(float);
   const size_t page_bytes = all.bytes_per_page();
-  const CacheShape cache = CacheShape::of(shape.prefix_cache, config, page_bytes, with_mtp);
+  const StateForm form = shape.saved_states;
+  const CacheShape cache = CacheShape::of(shape.prefix_cache, config, page_bytes, with_mtp, form);
+  plan.saved_states = cache.checkpoints;
   if (cache.checkpoints > 0) {
-    const auto states = static_cast<size_t>(cache.checkpoints);
     const auto footprint = [&](int64_t count) {
       return PageBlock::footprint(page_bytes * static_cast<size_t>(count));
     };
-    plan.prefix_cache = PageBlock::footprint(states * StateStore::bytes(config, false)) +
-                        footprint(pages + cache.pages) - footprint(pages) +
-                        PrefixTree::memory(pages + cache.pages, cache.checkpoints);
-    if (with_mtp) {
-      plan.prefix_cache +=
-          static_cast<uint64_t>((shape.sequences + cache.checkpoints) * config.hidden) *
-          sizeof(float);
-    }
+    plan.prefix_cache =
+        StateStore::memory(config, shape.sequences, cache.checkpoints, with_mtp, form) +
+        footprint(pages + cache.pages) - footprint(pages) +
+        PrefixTree::memory(pages + cache.pages, cache.checkpoints);
     if (shape.disk.on()) {
-      plan.prefix_cache +=
-          DiskTier::memory(PrefixCache::file_form(config, page_bytes, with_mtp), shape.disk.bytes);
+      plan.prefix_cache += DiskTier::memory(
+          PrefixCache::file_form(config, page_bytes, with_mtp, form), shape.disk.bytes);
     }
   }
   plan.available = available_memory();

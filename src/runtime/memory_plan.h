@@ -8,6 +8,7 @@
 #include "model/binding.h"
 #include "model/text/text_model.h"
 #include "ops/backend.h"
+#include "runtime/cache/packed_state.h"
 
 namespace sluice::runtime {
 
@@ -31,7 +32,8 @@ struct EngineShape {
   int64_t prompt_rows = 512;    // prompt tokens read per step, at most; a multiple of 64
   bool keep_pace = false;       // fewer of them beside answers (scheduler/prompt_pace.h)
   uint64_t prefix_cache = 0;    // bytes for prompts that have been read; 0: each is read anew
-  DiskCache disk;               // needs a prefix cache
+  StateForm saved_states = StateForm::kF32;  // other forms hold more of them and are lossy
+  DiskCache disk;                            // needs a prefix cache
 
   int64_t pages_per_sequence() const;
   int64_t max_rows() const;        // rows of the largest step
@@ -40,14 +42,17 @@ struct EngineShape {
 
 // What the bytes of the prefix cache buy: saved recurrent states, and pages beyond those of the
 // sequences (which hold prompts too while no sequence needs them). One state for every 16 pages: a
-// state costs as much as 20 to 35 pages, and without a state pages are of no use.
+// state costs as much as 20 to 35 pages, and without a state pages are of no use. Forms of fewer
+// bits have as much fewer pages each, so that they buy more states and not more pages.
 struct CacheShape {
   static constexpr uint64_t kPagesPerState = 16;
+  static uint64_t pages_per_state(StateForm form);
   int64_t checkpoints = 0, pages = 0;  // none: too few bytes for one state and one page, or off
   // Bytes of the least cache that is one.
-  static uint64_t least_bytes(const model::TextConfig& config, size_t page_bytes, bool with_mtp);
+  static uint64_t least_bytes(const model::TextConfig& config, size_t page_bytes, bool with_mtp,
+                              StateForm form = StateForm::kF32);
   static CacheShape of(uint64_t bytes, const model::TextConfig& config, size_t page_bytes,
-                       bool with_mtp);
+                       bool with_mtp, StateForm form = StateForm::kF32);
 };
 
 struct MemoryPlan {
@@ -58,6 +63,7 @@ struct MemoryPlan {
   uint64_t workspace = 0;  // activations, logits, scratch, tokenizer, the program itself
   uint64_t prefix_cache = 0;
   uint64_t available = 0;
+  int64_t saved_states = 0;  // that the prefix cache's bytes hold
 
   uint64_t total() const { return weights + kv + recurrent + draft + workspace + prefix_cache; }
   bool fits() const { return total() <= available; }

@@ -162,7 +162,8 @@ struct Metrics::Families {
   }
 };
 
-Metrics::Metrics(const ModelText& model, int64_t sequences, bool prefix_cache)
+Metrics::Metrics(const ModelText& model, int64_t sequences, bool prefix_cache,
+                 const std::string& lossy_states)
     : families_(std::make_unique<Families>()) {
   Families& f = *families_;
   const std::string name = model.names.empty() ? "" : model.names.front();
@@ -182,6 +183,7 @@ Metrics::Metrics(const ModelText& model, int64_t sequences, bool prefix_cache)
             {"num_cpu_blocks", "0"},
             {"enable_prefix_caching", prefix_cache ? "True" : "False"},
             {"cache_dtype", "auto"},
+            {"saved_states", lossy_states.empty() ? "f32" : lossy_states},
             {"gpu_memory_utilization", "0"},
             {"kv_cache_size_tokens", std::to_string(model.context * sequences)},
             {"kv_cache_max_concurrency", std::to_string(sequences)}})

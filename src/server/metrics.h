@@ -14,7 +14,9 @@ namespace sluice::server {
 
 class Metrics {
  public:
-  Metrics(const ModelText& model, int64_t sequences, bool prefix_cache);
+  // `lossy_states`: as in ServerOptions.
+  Metrics(const ModelText& model, int64_t sequences, bool prefix_cache,
+          const std::string& lossy_states);
   ~Metrics();
 
   void count(const RequestRecord& record);

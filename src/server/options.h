@@ -24,9 +24,9 @@ struct ServerOptions {
   bool strict_models = false;                // claude-* names are not taken
   bool metrics_need_key = true;
   http::Limits limits;
-  int64_t max_waiting = 1024;                  // requests
-  std::optional<int64_t> max_waiting_tokens;   // of their prompts; nothing: any number
-  std::optional<http::Duration> longest_wait;  // for a place in the batch; nothing: any time
+  int64_t max_waiting = 1024;                     // requests
+  std::optional<int64_t> max_waiting_tokens;      // of their prompts; nothing: any number
+  std::optional<http::Duration> longest_wait;     // for a place in the batch; nothing: any time
   std::optional<http::Duration> longest_request;  // with its answer; nothing: any time
   int64_t sequences = 1;
   int draft_depth = 0;
@@ -39,6 +39,7 @@ struct ServerOptions {
   ThinkingDefaults thinking;
   bool prefix_cache = false;  // the engine has one
   runtime::DiskCache disk;    // and it has a disk tier, which is fed to the end
+  std::string lossy_states;   // the form in which it keeps states; empty: to the bit
   // Answers that come back are continued where they ended, and written as they were sampled. Off,
   // they are read anew as they are rendered, and every byte is what a cold server would send.
   bool reuse_answers = true;

@@ -144,6 +144,7 @@ Json Api::engine_json() const {
     cache.set("states", known->states);
     cache.set("most_states", known->most_states);
     cache.set("pages", known->pages);
+    if (!options_.lossy_states.empty()) cache.set("states_as", options_.lossy_states);
     if (known->disk.on) {
       cache.set("files", known->disk.files);
       cache.set("disk_bytes", known->disk.bytes);
@@ -172,6 +173,7 @@ Json Api::configuration_json() const {
   body.set("sequences", options_.sequences);
   body.set("max_queue", options_.max_waiting);
   body.set("draft_depth", options_.draft_depth);
+  body.set("cache_state", options_.lossy_states.empty() ? "f32" : options_.lossy_states);
   body.set("strict_models", options_.strict_models);
   body.set("keys_needed", !keys_.open());
   body.set("tls", !options_.tls_certificate.empty());

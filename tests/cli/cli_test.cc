@@ -78,6 +78,8 @@ TEST(Cli, WrongCommandLinesAreExitTwo) {
            {"serve", model(), "--disk-cache-bytes", "100000000"},
            {"run", model(), "hello", "--disk-cache", "somewhere"},
            {"run", model(), "hello", "--prefix-cache", "10"},
+           {"serve", model(), "--cache-state", "bf16"},
+           {"plan", model(), "--cache-state", "INT8"},
            {"logits", model(), "--ids", "1,2", "--positions", "7"},
            {"logits", model(), "--ids", "1,2", "--trace"}}) {
     const ProgramResult result = run_program(arguments);
@@ -117,6 +119,26 @@ TEST(Cli, WhatDoesNotFitIsExitFour) {
   EXPECT_EQ(run_program({"plan", model(), "--context", "1024", "--cache", "1000000000000000"})
                 .err.rfind("sluice: error: ", 0),
             0u);
+}
+
+// The same budget holds more of them, and the form is named.
+TEST(Cli, ThePlanTellsHowStatesAreSaved) {
+  int64_t fewer = 0;
+  for (const char* form : {"f32", "int16", "int8"}) {
+    const std::vector<std::string> arguments = {"plan",    model(),    "--context",     "1024",
+                                                "--cache", "50000000", "--cache-state", form};
+    std::vector<std::string> as_json = arguments;
+    as_json.emplace_back("--json");
+    const Json document = run_program(as_json).json();
+    ASSERT_NE(document.find("cache_state"), nullptr);
+    EXPECT_EQ(document.find("cache_state")->string(), form);
+    const int64_t states = document.find("saved_states")->as_int64().value_or(0);
+    EXPECT_GT(states, fewer) << form;
+    fewer = states;
+    const std::string table = run_program(arguments).out;
+    EXPECT_NE(table.find(std::to_string(states) + " states as " + form), std::string::npos)
+        << table;
+  }
 }
 
 TEST(Cli, GenerateGivesTheContractsFields) {

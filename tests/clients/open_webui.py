@@ -93,6 +93,8 @@ class OpenWebUi(unittest.TestCase):
         start = "[...document.querySelectorAll('button')].find(button => button.innerText.includes('Okay'))"
         page.wait(start, 30)
         page.evaluate(f"{start}.click()")
+        page.wait(f"!{start}", 30)
+        time.sleep(2)  # until the dialog has given the keyboard back
         self.assertIn("scripted", page.evaluate("document.body.innerText"))
         shown = "document.getElementById('messages-container')?.innerText"
         self.ask("How are you?")

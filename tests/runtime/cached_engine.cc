@@ -1,7 +1,9 @@
 #include "runtime/cached_engine.h"
 
+#include <chrono>
 #include <map>
 #include <memory>
+#include <thread>
 
 #include "support/paths.h"
 
@@ -51,5 +53,9 @@ void expect_same(const Answer& answer, const Answer& expected, const std::string
 }
 
 void append(Ids& ids, const Ids& more) { ids.insert(ids.end(), more.begin(), more.end()); }
+
+void save_all(runtime::Engine& engine) {
+  while (engine.save_some()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
 
 }  // namespace sluice::test

@@ -39,4 +39,7 @@ void expect_same(const Answer& answer, const Answer& expected, const std::string
 
 void append(Ids& ids, const Ids& more);
 
+// Until all that has no file has one.
+void save_all(runtime::Engine& engine);
+
 }  // namespace sluice::test

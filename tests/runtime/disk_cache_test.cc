@@ -2,12 +2,10 @@
 // not read again, and no bit shows it.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
-#include <thread>
 
 #include "base/log.h"
 #include "runtime/cached_engine.h"
@@ -24,6 +22,7 @@ using test::expect_same;
 using test::Ids;
 using test::kAmpleCache;
 using test::run_one;
+using test::save_all;
 
 constexpr uint64_t kAmpleDisk = 64 << 20;
 
@@ -59,10 +58,6 @@ class DiskCacheOn : public test::CachedEngine {
   uint64_t disk_bytes_ = kAmpleDisk;
   std::vector<std::string> warnings_;
 };
-
-void save_all(Engine& engine) {
-  while (engine.save_some()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-}
 
 TEST_P(DiskCacheOn, AfterARestartAPromptIsNotReadAgainAndEqualsAColdStart) {
   for (const int depth : {0, 2}) {
@@ -209,6 +204,73 @@ TEST_P(DiskCacheOn, DamagedFilesCostATimeToReadAndNoBit) {
     EXPECT_GE(run_one(*engine(2), onward).report.cached_disk_tokens, 448);
     fs::remove_all(folder_);
   }
+}
+
+// An answer that is being made while another request's prompt comes from disk.
+class Beside : public Answer {
+ public:
+  void on_start(int64_t begin) override {
+    Answer::on_start(begin);
+    tokens_of_other = static_cast<int64_t>(other->ids.size());
+  }
+  const Answer* other = nullptr;
+  int64_t tokens_of_other = -1;  // when this one began
+};
+
+TEST_P(DiskCacheOn, AnswersGoOnWhileAPromptComesFromDisk) {
+  const int depth = 2;
+  const Request stored = request(random_ids(640), 6, false);
+  Request onward = stored;
+  append(onward.prompt, random_ids(20));
+  {
+    const auto before = engine(depth);
+    run_one(*before, stored);
+    save_all(*before);
+  }
+  const Answer expected = run_one(*engine(depth), onward);
+  EXPECT_EQ(expected.report.cached_disk_tokens, 640);
+  const Request talk = request(random_ids(70), 200, false);
+  const Answer undisturbed = run_one(*cold(depth), talk);
+
+  // Everything takes a millisecond, a piece of a file as well as a step of the answer.
+  for (const bool cancelled : {false, true}) {
+    double now = 0;
+    EngineShape shape;
+    shape.context = 768;
+    shape.sequences = 2;
+    shape.draft_depth = depth;
+    shape.kv = ops::KvFormat::kF32;
+    shape.prefix_cache = kAmpleCache;
+    shape.keep_pace = true;
+    shape.disk = {folder_.string(), disk_bytes_, "this model"};
+    const auto busy = *Engine::create(*model().model, nullptr, shape, [&] { return now += 1; });
+    Answer talking;
+    Beside restored;
+    restored.other = &talking;
+    ASSERT_TRUE(busy->submit(talk, talking).ok());
+    while (talking.ids.size() < 20) ASSERT_TRUE(busy->step());
+    const auto begun = static_cast<int64_t>(talking.ids.size());
+    const RequestId id = *busy->submit(onward, restored);
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(busy->step());
+      ASSERT_TRUE(busy->intact());
+    }
+    if (cancelled) {
+      busy->cancel(id);
+      busy->run_until_idle();
+      EXPECT_EQ(restored.report.finish, FinishReason::kCancelled);
+      EXPECT_EQ(restored.tokens_of_other, -1) << "while it was read";
+      EXPECT_EQ(busy->cache_use().pages_in_use, 0) << "nothing is held any more";
+    } else {
+      busy->run_until_idle();
+      EXPECT_GE(restored.tokens_of_other, begun + 3) << "ten pages in one step";
+      EXPECT_EQ(restored.report.cached_disk_tokens, 640);
+      expect_same(restored, expected, "beside an answer");
+    }
+    EXPECT_TRUE(busy->intact());
+    expect_same(talking, undisturbed, "the answer beside it");
+  }
+  EXPECT_TRUE(warnings_.empty());
 }
 
 TEST_P(DiskCacheOn, NeedsMemoryAndABudget) {

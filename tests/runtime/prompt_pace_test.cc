@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace sluice::runtime {
 namespace {
@@ -52,6 +53,23 @@ TEST(PromptPace, PiecesAreOfTheGridAndAsSmallAsTheyMustBe) {
   fast.run(other, 1000);
   EXPECT_EQ(other.rows(true) % 64, 0);
   EXPECT_EQ(fast.most_in_a_step, 384) << "200 ms are 400 rows";
+}
+
+TEST(PromptPace, WhatIsFetchedCountsAsPrompt) {
+  PromptPace pace(512, true);
+  EXPECT_EQ(pace.fetch_ms(true), 0) << "nothing is known yet";
+  pace.on_step(true, 0, 10);
+  EXPECT_EQ(pace.fetch_ms(true), 20);
+  pace.on_fetch(30);
+  EXPECT_EQ(pace.fetch_ms(true), 0);
+  EXPECT_EQ(pace.rows(true), 0);
+  pace.on_step(true, 0, 10);
+  EXPECT_EQ(pace.rows(true), 0) << "ten of the thirty are still owed";
+  pace.on_step(true, 0, 10);
+  EXPECT_EQ(pace.fetch_ms(true), 20);
+  EXPECT_EQ(pace.rows(true), 64);
+  for (const double unbounded : {pace.fetch_ms(false), PromptPace(512, false).fetch_ms(true)})
+    EXPECT_EQ(unbounded, std::numeric_limits<double>::infinity());
 }
 
 TEST(PromptPace, WithoutAnswersAndWithoutBeingAskedAllRows) {

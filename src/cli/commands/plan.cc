@@ -16,6 +16,7 @@ class Plan : public Command {
         ->capture_default_str();
     app.add_option("--cache,--prefix-cache", cache_, "bytes for the prefix cache")
         ->check(CLI::NonNegativeNumber);
+    model_.declare_cache_state(app);
     app.add_option("--prompt-rows", prompt_rows_, "prompt tokens read per step, a multiple of 64")
         ->check(CLI::Range(64, 8192))
         ->capture_default_str();
@@ -32,6 +33,7 @@ class Plan : public Command {
     shape.prefix_cache = cache_;
     SLUICE_ASSIGN(shape.kv, model_.kv_format(*loaded->backend));
     SLUICE_ASSIGN(shape.draft_depth, model_.drafts());
+    SLUICE_ASSIGN(shape.saved_states, model_.saved_states());
     if (!loaded->binding.mtp_usable) shape.draft_depth = 0;
     const uint64_t resident = resident_bytes(loaded->files);
     const auto plan = runtime::plan_memory(loaded->binding, *loaded->backend, shape, resident);
@@ -39,7 +41,7 @@ class Plan : public Command {
         plan.fits() ? shape
                     : runtime::nearest_shape(loaded->binding, *loaded->backend, shape, resident);
     if (console.settings().json) {
-      console.print_json(document(plan, nearest));
+      console.print_json(document(plan, shape, nearest));
     } else {
       print_table(console, plan, shape);
     }
@@ -51,7 +53,8 @@ class Plan : public Command {
   }
 
  private:
-  static Json document(const runtime::MemoryPlan& plan, const runtime::EngineShape& nearest) {
+  static Json document(const runtime::MemoryPlan& plan, const runtime::EngineShape& asked,
+                       const runtime::EngineShape& nearest) {
     Json result = Json::object();
     result.set("weights", plan.weights);
     result.set("kv", plan.kv);
@@ -59,6 +62,10 @@ class Plan : public Command {
     result.set("draft", plan.draft);
     result.set("workspace", plan.workspace);
     result.set("prefix_cache", plan.prefix_cache);
+    if (plan.saved_states > 0) {
+      result.set("saved_states", plan.saved_states);
+      result.set("cache_state", runtime::state_form_name(asked.saved_states));
+    }
     result.set("total", plan.total());
     result.set("available", plan.available);
     result.set("fits", plan.fits());
@@ -82,7 +89,11 @@ class Plan : public Command {
     row("recurrent state", plan.recurrent);
     row("draft head", plan.draft);
     row("workspace", plan.workspace);
-    if (plan.prefix_cache > 0) row("prefix cache", plan.prefix_cache);
+    if (plan.saved_states > 0) {
+      console.print(fmt::format("{:<16}{:>14}   {} states as {}\n", "prefix cache",
+                                runtime::format_bytes(plan.prefix_cache), plan.saved_states,
+                                runtime::state_form_name(shape.saved_states)));
+    }
     row("total", plan.total());
     row("available", plan.available);
   }

@@ -201,10 +201,13 @@ class Run : public Command {
 
   Status chat(const Console& console, std::string attached) {
     const auto& info = loaded_->backend->info();
+    const runtime::StateForm form = loaded_->shape.saved_states;
+    const bool lossy = loaded_->shape.prefix_cache > 0 && form != runtime::StateForm::kF32;
     console.print(fmt::format(
-        "{} on {}{}{}, {} threads, context {}. /help, /quit; Ctrl-C stops an answer\n",
+        "{} on {}{}{}, {} threads, context {}{}{}. /help, /quit; Ctrl-C stops an answer\n",
         loaded_->files.path.filename().string(), info.name, info.instruction_set.empty() ? "" : " ",
-        info.instruction_set, info.threads, loaded_->shape.context));
+        info.instruction_set, info.threads, loaded_->shape.context,
+        lossy ? ", saved states as " : "", lossy ? runtime::state_form_name(form) : ""));
     std::string line;
     while (read_line(console, line)) {
       if (line.empty()) continue;

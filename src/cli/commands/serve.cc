@@ -123,8 +123,9 @@ class Serve : public Command {
     SLUICE_TRY(settle_options());
     options_.quiet = console.settings().quiet;
     const auto announce = [&](const std::string& name) {
-      return [&console, name](const std::string& address) {
-        console.print(fmt::format("sluice: ready on {} (model {})\n", address, name));
+      return [&console, name, states = options_.lossy_states](const std::string& address) {
+        console.print(fmt::format("sluice: ready on {} (model {}{})\n", address, name,
+                                  states.empty() ? "" : ", saved states as " + states));
       };
     };
     if (!engine_.empty()) {
@@ -153,6 +154,8 @@ class Serve : public Command {
     for (const auto& tensor : loaded->binding.tensors) text.bytes += tensor.stored->bytes.size();
     options_.prefix_cache = loaded->shape.prefix_cache > 0;
     options_.disk = loaded->shape.disk;
+    if (options_.prefix_cache && loaded->shape.saved_states != runtime::StateForm::kF32)
+      options_.lossy_states = runtime::state_form_name(loaded->shape.saved_states);
     options_.plan = loaded->plan;
     options_.draft_depth = loaded->shape.draft_depth;
     SLUICE_ASSIGN(auto engine,

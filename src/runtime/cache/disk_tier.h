@@ -8,10 +8,11 @@
 // So nothing is copied ahead, the memory that all this takes is two pieces, and a disk that is too
 // slow or full costs hits, not answers.
 //
-// Reading happens on the engine's thread when a request gets its place, since it cannot begin
-// before; at most kMostReadBytes, so that running answers stand still for a second or two where the
-// request itself would have taken minutes to read its prompt. Rejected: reading on a thread too.
-// The request would wait as long, and the pages that it fills would need a second kind of owner.
+// Reading happens on the engine's thread when a request is about to get its place, since it cannot
+// begin before; at most kMostReadBytes, and beside running answers a few pieces a step, as many as
+// their pace allows (scheduler/prompt_pace.h). Rejected: reading on a thread too. The request would
+// wait as long, what is read would need memory of its own, and checks and copies, half of the time,
+// would still be the engine's.
 //
 // Files are written under another name, synced and renamed: who looks sees whole files. Several
 // servers may share a folder: none harms another's files, but each sees only what lay there when it

@@ -37,7 +37,7 @@ Result<std::unique_ptr<PrefixCache>> PrefixCache::create(
     const model::TextModel& model, const EngineShape& shape, const CacheShape& size,
     ops::KvCache& cache, ops::RecurrentState& recurrent, bool with_draft_head) {
   const CacheBytes bytes{cache.spec().bytes_per_page(),
-                         StateStore::bytes(model.config(), with_draft_head)};
+                         StateStore::bytes(model.config(), with_draft_head, shape.saved_states)};
   std::unique_ptr<PrefixCache> made(new PrefixCache(shape, size, bytes));
   SLUICE_CHECK(cache.spec().pages == made->pool_.capacity(), "{} pages for a pool of {}",
                cache.spec().pages, made->pool_.capacity());
@@ -46,7 +46,9 @@ Result<std::unique_ptr<PrefixCache>> PrefixCache::create(
   made->recurrent_ = &recurrent;
   if (made->on()) {
     SLUICE_ASSIGN(made->states_,
-                  StateStore::create(model, shape.sequences, size.checkpoints, with_draft_head));
+                  StateStore::create(model.backend(), model.recurrent_spec(size.checkpoints, 0),
+                                     shape.saved_states, shape.sequences,
+                                     with_draft_head ? model.config().hidden : 0));
   }
   if (shape.disk.on()) SLUICE_TRY(made->open_disk(model, shape.disk, with_draft_head));
   return made;
@@ -59,11 +61,12 @@ ops::View PrefixCache::begin(Sequence& sequence) {
   if (on() && request.prompt_logprobs < 0)
     match = tree_.find(request.cache_space, request.prompt, request.reuse_answers);
   if (disk_ && request.prompt_logprobs < 0) {
-    const int64_t in_memory = match.position;
+    const int64_t in_memory = fetch_ ? fetch_->in_memory : match.position;
     match = find_on_disk(request, std::move(match));
     sequence.report.cached_disk_tokens = std::max<int64_t>(match.position - in_memory, 0);
   }
   tree_.hold(match);
+  forget_fetch();
   sequence.pages = match.pages;
   sequence.held_pages = static_cast<int64_t>(match.pages.size());
   sequence.begin = sequence.processed = match.position;
@@ -216,6 +219,9 @@ bool PrefixCache::intact(std::span<const std::unique_ptr<Sequence>> running) con
   for (const auto& sequence : running) {
     owned += static_cast<int64_t>(sequence->pages.size()) - sequence->held_pages;
     for (const int32_t page : held(*sequence)) ++users[static_cast<size_t>(page)];
+  }
+  if (fetch_) {
+    for (const int32_t page : fetch_->path) ++users[static_cast<size_t>(page)];
   }
   for (int64_t page = 0; page < pool_.capacity(); ++page) {
     if (tree_.users(static_cast<int32_t>(page)) != users[static_cast<size_t>(page)]) return false;

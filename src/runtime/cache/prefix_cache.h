@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,6 +24,15 @@
 
 namespace sluice::runtime {
 
+// Files of the disk tier on their way into memory.
+struct PrefixFetch {
+  RequestId request = 0;
+  int64_t in_memory = 0;                      // tokens that were known there
+  std::vector<uint64_t> files;                // still to be read, the last one first
+  std::unique_ptr<DiskTier::Reader> reading;  // the one at the end of `files`
+  std::vector<int32_t> path;                  // pages so far, held
+};
+
 class PrefixCache {
  public:
   // Takes the memory of the checkpoints. `cache` has the shape's pages and the cache's; it and
@@ -37,7 +47,17 @@ class PrefixCache {
 
   // What files of the disk tier hold; without their fingerprint.
   static SegmentForm file_form(const model::TextConfig& config, size_t page_bytes,
-                               bool with_draft_head);
+                               bool with_draft_head, StateForm form);
+
+  // Before begin(), where reading files at once would hold up others. begin_fetch(): the sequence
+  // finds more on disk than in memory. fetch_some() reads of it until `enough` says so after a
+  // piece, and is true while there is more to read. (The state, behind the pages, is one piece:
+  // half of it would be found by others.) One sequence at a time, whose place must be kept free:
+  // what is read holds pages. forget_fetch(): it will not begin.
+  bool begin_fetch(const Sequence& sequence);
+  bool fetch_some(const Sequence& sequence, const std::function<bool()>& enough);
+  bool fetching() const { return fetch_.has_value(); }
+  void forget_fetch();
 
   // Gives the sequence, which has a slot, pages for all its tokens and the state of as many of them
   // as are known. Returns the hidden vector before the first token to be read ([1, H], for the
@@ -79,8 +99,9 @@ class PrefixCache {
   // prefix_cache_disk.cc
   Status open_disk(const model::TextModel& model, const DiskCache& where, bool with_draft_head);
   PrefixTree::Match find_on_disk(const Request& request, PrefixTree::Match in_memory);
-  void load(const DiskTier::Hit& hit, const Request& request);
-  bool load_pages(DiskTier::Reader& file, const Request& request, std::vector<int32_t>& path);
+  void open_fetch(const DiskTier::Hit& hit, PrefixFetch& fetch);
+  bool fetch_piece(PrefixFetch& fetch, const Request& request);
+  bool load_page(PrefixFetch& fetch, const Request& request);
   void load_state(DiskTier::Reader& file, uint64_t number, const Request& request,
                   std::span<const int32_t> path);
   void write_next();
@@ -93,9 +114,10 @@ class PrefixCache {
   ops::KvCache* cache_ = nullptr;
   ops::RecurrentState* recurrent_ = nullptr;
 
-  std::vector<float> piece_;        // of a file that is being read
-  int32_t being_written_ = -1;      // a checkpoint
-  std::unique_ptr<DiskTier> disk_;  // the last member: its thread reads pages and states
+  std::vector<float> piece_;          // of a file that is being read
+  int32_t being_written_ = -1;        // a checkpoint
+  std::unique_ptr<DiskTier> disk_;    // goes before the others: its thread reads pages and states
+  std::optional<PrefixFetch> fetch_;  // for a request that waits; goes before disk_
 };
 
 }  // namespace sluice::runtime

@@ -16,13 +16,13 @@ namespace {
 // (`model`), the arithmetic, and the shapes.
 SegmentHash fingerprint_of(const std::string& model, const ops::BackendInfo& backend,
                            const ops::KvSpec& kv, const ops::RecurrentSpec& recurrent,
-                           bool with_draft_head) {
+                           StateForm form, bool with_draft_head) {
   std::string all = fmt::format(
-      "{}|{}|{}|{}|kv {} {} {} {}|state {} {} {} {} {} {} {}|draft head {}", model, backend.name,
-      backend.instruction_set, static_cast<int>(backend.activations), kv.layers, kv.heads,
-      kv.head_dim, static_cast<int>(kv.format), recurrent.layers, recurrent.key_heads,
+      "{}|{}|{}|{}|kv {} {} {} {}|state {} {} {} {} {} {} {} as {}|draft head {}", model,
+      backend.name, backend.instruction_set, static_cast<int>(backend.activations), kv.layers,
+      kv.heads, kv.head_dim, static_cast<int>(kv.format), recurrent.layers, recurrent.key_heads,
       recurrent.value_heads, recurrent.key_dim, recurrent.value_dim, recurrent.conv_kernel,
-      static_cast<int>(recurrent.head_order), with_draft_head);
+      static_cast<int>(recurrent.head_order), state_form_name(form), with_draft_head);
   for (const auto* scales : {&kv.key_scales, &kv.value_scales}) {
     for (const float scale : *scales) all += fmt::format("|{:a}", scale);
   }
@@ -43,13 +43,13 @@ Tokens page_tokens(const Request& request, int64_t page) {
 }  // namespace
 
 SegmentForm PrefixCache::file_form(const model::TextConfig& config, size_t page_bytes,
-                                   bool with_draft_head) {
+                                   bool with_draft_head, StateForm saved_as) {
   const ops::RecurrentSpec state = model::TextModel::recurrent_spec(config, 1, 0);
   SegmentForm form;
   form.most_pages = config.context / ops::kGrid + 1;
   form.page_bytes = page_bytes;
   form.state_layers = state.layers;
-  form.layer_bytes = state.layer_values() * sizeof(float);
+  form.layer_bytes = StatePacking(state, saved_as).bytes();
   form.hidden_bytes = with_draft_head ? static_cast<size_t>(config.hidden) * sizeof(float) : 0;
   return form;
 }
@@ -60,9 +60,11 @@ Status PrefixCache::open_disk(const model::TextModel& model, const DiskCache& wh
     return usage_error("--disk-cache", "there is no prefix cache in memory for it to fill",
                        "Give --prefix-cache more bytes");
   }
-  SegmentForm form = file_form(model.config(), cache_->spec().bytes_per_page(), with_draft_head);
+  const StateForm saved_as = states_->packing().form();
+  SegmentForm form =
+      file_form(model.config(), cache_->spec().bytes_per_page(), with_draft_head, saved_as);
   form.fingerprint = fingerprint_of(where.model, backend_->info(), cache_->spec(), states_->spec(),
-                                    with_draft_head);
+                                    saved_as, with_draft_head);
   form.most_pages = std::max(form.most_pages, pool_.capacity());
   piece_.resize((form.largest_piece() + sizeof(float) - 1) / sizeof(float));
   SLUICE_ASSIGN(disk_, DiskTier::open({where.folder, where.bytes, form}));
@@ -80,60 +82,106 @@ PrefixTree::Match PrefixCache::find_on_disk(const Request& request, PrefixTree::
     const auto hit = disk_->find(request.cache_space, request.prompt, request.reuse_answers);
     if (!hit || hit->position <= match.position || hit->file == tried) return match;
     tried = hit->file;
-    load(*hit, request);
+    PrefixFetch fetch;
+    open_fetch(*hit, fetch);
+    while (fetch_piece(fetch, request)) {
+    }
+    tree_.release(fetch.path);  // what did not get its state goes back
     // Room may have been made at the cost of what was found before.
     match = tree_.find(request.cache_space, request.prompt, request.reuse_answers);
   }
 }
 
-void PrefixCache::load(const DiskTier::Hit& hit, const Request& request) {
-  const std::vector<uint64_t> files = disk_->begin_reading(hit);
-  std::vector<int32_t> path;
-  size_t begin = 0;
-  for (size_t i = files.size(); i-- > 0 && path.empty();) {
-    const auto known = tree_.path_of_file(files[i]);
+void PrefixCache::open_fetch(const DiskTier::Hit& hit, PrefixFetch& fetch) {
+  fetch.files = disk_->begin_reading(hit);
+  std::reverse(fetch.files.begin(), fetch.files.end());
+  for (size_t i = 0; i < fetch.files.size(); ++i) {
+    const auto known = tree_.path_of_file(fetch.files[i]);
     if (!known) continue;
-    path = *known;
-    begin = std::min(i + 1, files.size() - 1);  // the last one for its state at least
+    fetch.path = *known;
+    fetch.files.resize(std::max<size_t>(i, 1));  // the last one for its state at least
+    break;
   }
-  tree_.hold_pages(path);
-  for (size_t i = begin; i < files.size(); ++i) {
-    const bool last = i + 1 == files.size();
-    const auto file = disk_->read(files[i], request.cache_space, request.prompt, last);
-    if (!file || !load_pages(*file, request, path)) break;
-    if (!path.empty()) tree_.set_file(path, files[i]);
-    if (last) load_state(*file, files[i], request, path);
+  tree_.hold_pages(fetch.path);
+}
+
+// False: there is nothing left to be read, or no more can be.
+bool PrefixCache::fetch_piece(PrefixFetch& fetch, const Request& request) {
+  if (fetch.files.empty()) return false;
+  const uint64_t number = fetch.files.back();
+  const bool last = fetch.files.size() == 1;
+  if (!fetch.reading)
+    fetch.reading = disk_->read(number, request.cache_space, request.prompt, last);
+  if (!fetch.reading) {
+    fetch.files.clear();
+    return false;
   }
-  tree_.release(path);  // what did not get its state goes back
+  const SegmentHeader& header = fetch.reading->header();
+  if (static_cast<int64_t>(fetch.path.size()) < header.first_page + header.pages) {
+    if (load_page(fetch, request)) return true;
+    fetch.files.clear();
+  } else {
+    if (!fetch.path.empty()) tree_.set_file(fetch.path, number);
+    if (last) load_state(*fetch.reading, number, request, fetch.path);
+    fetch.files.pop_back();
+  }
+  fetch.reading.reset();
+  return !fetch.files.empty();
 }
 
 // False: the file is damaged, or all memory is in use.
-bool PrefixCache::load_pages(DiskTier::Reader& file, const Request& request,
-                             std::vector<int32_t>& path) {
+bool PrefixCache::load_page(PrefixFetch& fetch, const Request& request) {
+  DiskTier::Reader& file = *fetch.reading;
   const SegmentHeader& header = file.header();
-  const auto here = static_cast<int64_t>(path.size());
-  SLUICE_CHECK(here >= header.first_page, "{} pages before one that begins at {}", here,
-               header.first_page);
+  const auto index = static_cast<int64_t>(fetch.path.size());
+  const int64_t piece = index - header.first_page;
+  SLUICE_CHECK(piece >= 0, "{} pages before one that begins at {}", index, header.first_page);
   const auto bytes =
       std::as_writable_bytes(std::span(piece_)).first(cache_->spec().bytes_per_page());
-  for (int64_t index = here; index < header.first_page + header.pages; ++index) {
-    const int64_t piece = index - header.first_page;
-    const bool read = piece < header.read_pages;
-    const Tokens tokens = page_tokens(request, index);
-    int32_t page = read ? tree_.hold_read_page(request.cache_space, path, tokens) : -1;
-    if (page < 0) {
-      const auto fresh = tree_.take_page();
-      if (!fresh) return false;
-      if (!file.read(static_cast<size_t>(piece), bytes)) {
-        pool_.give_back(*fresh);
-        return false;
-      }
-      backend_->import_page(*cache_, *fresh, bytes);
-      page = tree_.add_page(request.cache_space, path, tokens, *fresh, !read);
+  const bool read = piece < header.read_pages;
+  const Tokens tokens = page_tokens(request, index);
+  int32_t page = read ? tree_.hold_read_page(request.cache_space, fetch.path, tokens) : -1;
+  if (page < 0) {
+    const auto fresh = tree_.take_page();
+    if (!fresh) return false;
+    if (!file.read(static_cast<size_t>(piece), bytes)) {
+      pool_.give_back(*fresh);
+      return false;
     }
-    path.push_back(page);
+    backend_->import_page(*cache_, *fresh, bytes);
+    page = tree_.add_page(request.cache_space, fetch.path, tokens, *fresh, !read);
   }
+  fetch.path.push_back(page);
   return true;
+}
+
+bool PrefixCache::begin_fetch(const Sequence& sequence) {
+  const Request& request = sequence.request;
+  if (!disk_ || request.prompt_logprobs >= 0) return false;
+  const int64_t in_memory =
+      tree_.find(request.cache_space, request.prompt, request.reuse_answers).position;
+  const auto hit = disk_->find(request.cache_space, request.prompt, request.reuse_answers);
+  if (!hit || hit->position <= in_memory) return false;
+  SLUICE_CHECK(!fetch_, "request {} while {} is fetched", sequence.id, fetch_->request);
+  fetch_.emplace();
+  fetch_->request = sequence.id;
+  fetch_->in_memory = in_memory;
+  open_fetch(*hit, *fetch_);
+  return true;
+}
+
+bool PrefixCache::fetch_some(const Sequence& sequence, const std::function<bool()>& enough) {
+  SLUICE_CHECK(fetch_ && fetch_->request == sequence.id, "request {} is not fetched", sequence.id);
+  while (fetch_piece(*fetch_, sequence.request)) {
+    if (enough()) return true;
+  }
+  return false;
+}
+
+void PrefixCache::forget_fetch() {
+  if (!fetch_) return;
+  tree_.release(fetch_->path);
+  fetch_.reset();
 }
 
 void PrefixCache::load_state(DiskTier::Reader& file, uint64_t number, const Request& request,
@@ -165,13 +213,13 @@ void PrefixCache::load_state(DiskTier::Reader& file, uint64_t number, const Requ
       }
       return;
     }
-    const auto values = std::span<const float>(piece_).first(piece.bytes / sizeof(float));
     if (rest) {
       backend_->import_page(*cache_, partial, bytes.first(piece.bytes));
     } else if (piece.kind == SegmentPiece::Kind::kLayer) {
-      states_->import_layer(checkpoint, piece.index, values);
+      states_->import_layer(checkpoint, piece.index, bytes.first(piece.bytes));
     } else {
-      states_->import_hidden(checkpoint, values);
+      states_->import_hidden(checkpoint,
+                             std::span<const float>(piece_).first(piece.bytes / sizeof(float)));
     }
   }
   if (checkpoint >= 0) tree_.set_file(checkpoint, number);
@@ -243,8 +291,7 @@ void PrefixCache::write_next() {
     } else if (piece.kind == Kind::kRest) {
       backend_->export_page(*cache_, partial, to);
     } else if (piece.kind == Kind::kLayer) {
-      states_->export_layer(checkpoint, piece.index,
-                            {reinterpret_cast<float*>(to.data()), to.size() / sizeof(float)});
+      states_->export_layer(checkpoint, piece.index, to);
     } else {
       std::memcpy(to.data(), hidden.data(), to.size());
     }

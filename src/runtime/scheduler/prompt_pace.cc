@@ -1,6 +1,7 @@
 #include "runtime/scheduler/prompt_pace.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "ops/batch.h"
 
@@ -25,6 +26,11 @@ int64_t PromptPace::rows(bool answers_running) const {
   const auto grids = static_cast<int64_t>(std::min(worth, static_cast<double>(most_rows_)) /
                                           static_cast<double>(ops::kGrid));
   return std::clamp<int64_t>(grids * ops::kGrid, ops::kGrid, most_rows_);
+}
+
+double PromptPace::fetch_ms(bool answers_running) const {
+  if (!keep_ || !answers_running) return std::numeric_limits<double>::infinity();
+  return owed_ms_ > 0 ? 0 : kPromptShare * answers_ms_;
 }
 
 // A prompt's last few rows cost what the weights cost to read, which says nothing about a row.

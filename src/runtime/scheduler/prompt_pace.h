@@ -1,5 +1,5 @@
 // How many rows of prompts a step may read while answers are running, so that these keep their
-// pace.
+// pace; and how long what is known of prompts may be read from disk.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,11 @@ class PromptPace {
 
   // Rows for the next step, a multiple of the grid; 0 while the answers are owed time.
   int64_t rows(bool answers_running) const;
+
+  // Milliseconds for reading from disk before the next step; 0 while the answers are owed time.
+  // Whoever reads tells how many it took.
+  double fetch_ms(bool answers_running) const;
+  void on_fetch(double ms) { owed_ms_ += ms; }
 
   // A step that took `ms`.
   void on_step(bool answers_running, int64_t prompt_rows, double ms);

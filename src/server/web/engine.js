@@ -27,6 +27,12 @@ function duration(seconds) {
   return `${Math.round(seconds / 3600)} h`;
 }
 
+function cacheEntry(name, value) {
+  const words = name.replace(/_?bytes$/, "").replaceAll("_", " ");
+  if (typeof value === "string") return `${words} ${value}`;
+  return `${name.endsWith("bytes") ? bytes(value) : count(value)} ${words}`;
+}
+
 export class EngineView {
   #key;
   #model;
@@ -75,7 +81,7 @@ export class EngineView {
     byId("tree-row").hidden = !now.prefix_cache;
     if (now.prefix_cache) {
       byId("tree").textContent = Object.entries(now.prefix_cache)
-        .map(([name, value]) => `${name.endsWith("bytes") ? bytes(value) : count(value)} ${name.replace(/_?bytes$/, "").replaceAll("_", " ")}`)
+        .map(([name, value]) => cacheEntry(name, value))
         .join(", ");
     }
     this.#showMemory(now.memory);
