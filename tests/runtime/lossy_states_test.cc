@@ -126,7 +126,7 @@ TEST_P(LossyStates, AStoreTakesWhatThePlanSays) {
   model::TextConfig config = model().model->config();
   config.gdn_value_heads = 4 * config.gdn_key_heads;
   config.gdn_key_dim = config.gdn_value_dim = 128;
-  constexpr int64_t kCheckpoints = 24;
+  constexpr int64_t kCheckpoints = 64;
   const ops::RecurrentSpec spec = model::TextModel::recurrent_spec(config, kCheckpoints, 0);
   for (const StateForm form : kLossy) {
     const size_t said = StateStore::memory(config, 2, kCheckpoints, true, form);
@@ -135,8 +135,9 @@ TEST_P(LossyStates, AStoreTakesWhatThePlanSays) {
     const auto store = StateStore::create(*model().backend, spec, form, 2, config.hidden);
     ASSERT_TRUE(store.ok());
     const auto grown = static_cast<double>(anonymous_resident_memory() - before);
-    EXPECT_LE(grown, static_cast<double>(said) * 1.01 + (64 << 10)) << state_form_name(form);
-    EXPECT_GE(grown, static_cast<double>(said) * 0.99 - (64 << 10)) << state_form_name(form);
+    // The system counts in lots of pages.
+    EXPECT_LE(grown, static_cast<double>(said) * 1.01 + (1 << 20)) << state_form_name(form);
+    EXPECT_GE(grown, static_cast<double>(said) * 0.99 - (1 << 20)) << state_form_name(form);
   }
 }
 
@@ -145,43 +146,38 @@ TEST_P(LossyStates, FromDiskTheyAreTheBitsOfMemory) {
   set_log_sink([&](LogLevel level, std::string_view text) {
     if (level == LogLevel::kWarning) warnings.emplace_back(text);
   });
+  const int depth = 2;
   uint64_t bytes_before = UINT64_MAX;
   for (const StateForm form : {StateForm::kF32, StateForm::kInt16, StateForm::kInt8}) {
     const Folder folder;
-    for (const int depth : {0, 2}) {
-      const Request first = request(random_ids(400), 8, false);
-      Request onward = first;
-      append(onward.prompt, random_ids(40));
-      Answer expected;
-      {
-        const auto before = disk_engine(form, depth, folder.path());
-        run_one(*before, first);
-        save_all(*before);
-        expected = run_one(*before, onward);
-        EXPECT_EQ(expected.report.cached_tokens, 384);
-        EXPECT_EQ(expected.report.cached_disk_tokens, 0);
-        if (depth == 0) {
-          const uint64_t bytes = before->cache_use().disk.bytes;
-          EXPECT_LT(bytes, bytes_before) << state_form_name(form);
-          bytes_before = bytes;
-        }
-      }
-      const auto after = disk_engine(form, depth, folder.path());
-      const Answer answer = run_one(*after, onward);
-      EXPECT_EQ(answer.report.cached_disk_tokens, 384);
-      expect_same(answer, expected, state_form_name(form));
-      EXPECT_TRUE(after->intact());
-      // Whoever keeps states otherwise leaves these files alone, and reads for itself.
-      for (const StateForm other : {StateForm::kF32, StateForm::kInt16, StateForm::kInt8}) {
-        if (other == form) continue;
-        const auto another = disk_engine(other, depth, folder.path());
-        EXPECT_GT(another->cache_use().disk.foreign, 0);
-        EXPECT_EQ(run_one(*another, onward).report.cached_tokens, 0);
-        EXPECT_EQ(another->cache_use().disk.damaged, 0u);
-      }
-      EXPECT_EQ(run_one(*disk_engine(form, depth, folder.path()), onward).report.cached_disk_tokens,
-                384);
+    const Request first = request(random_ids(400), 8, false);
+    Request onward = first;
+    append(onward.prompt, random_ids(40));
+    Answer expected;
+    {
+      const auto before = disk_engine(form, depth, folder.path());
+      run_one(*before, first);
+      save_all(*before);
+      const uint64_t bytes = before->cache_use().disk.bytes;
+      EXPECT_LT(bytes, bytes_before) << state_form_name(form);
+      bytes_before = bytes;
+      expected = run_one(*before, onward);
+      EXPECT_EQ(expected.report.cached_tokens, 384);
+      EXPECT_EQ(expected.report.cached_disk_tokens, 0);
     }
+    // Whoever keeps states otherwise leaves these files alone, and reads for itself.
+    for (const StateForm other : {StateForm::kF32, StateForm::kInt16, StateForm::kInt8}) {
+      if (other == form) continue;
+      const auto another = disk_engine(other, depth, folder.path());
+      EXPECT_GT(another->cache_use().disk.foreign, 0);
+      EXPECT_EQ(run_one(*another, onward).report.cached_tokens, 0);
+      EXPECT_EQ(another->cache_use().disk.damaged, 0u);
+    }
+    const auto after = disk_engine(form, depth, folder.path());
+    const Answer answer = run_one(*after, onward);
+    EXPECT_EQ(answer.report.cached_disk_tokens, 384);
+    expect_same(answer, expected, state_form_name(form));
+    EXPECT_TRUE(after->intact());
   }
   set_log_sink(nullptr);
   EXPECT_TRUE(warnings.empty());
