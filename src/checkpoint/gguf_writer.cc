@@ -164,6 +164,11 @@ Result<GgufWriter> GgufWriter::create(const fs::path& path, const GgufMetadata& 
         count == 1 ? path : path.parent_path() / split_name(path.stem().string(), number, count));
   }
   SLUICE_TRY(writer.open_part(0));
+  while (writer.next() == writer.parts_[writer.part_].end &&
+         writer.part_ + 1 < writer.parts_.size()) {
+    ++writer.part_;
+    SLUICE_TRY(writer.open_part(writer.part_));
+  }
   return writer;
 }
 
@@ -203,12 +208,23 @@ Status GgufWriter::open_part(size_t number) {
   put(header, uint32_t{3});
   put(header, static_cast<uint64_t>(part.end - part.first));
   put(header, keys);
-  SLUICE_ASSIGN(FileWriter file, FileWriter::create(files_[number], options_.overwrite));
-  SLUICE_TRY(file.append(header));
-  SLUICE_TRY(file.append(body));
-  SLUICE_TRY(pad(file));
-  part.writer.emplace(std::move(file));
-  return {};
+  header += body;
+  SLUICE_TRY(open_file(number, header));
+  return pad(*part.writer);
+}
+
+Status GgufWriter::open_file(size_t number, const std::string& header) {
+  Part& part = parts_[number];
+  KeptPart kept;
+  if (options_.kept) {
+    SLUICE_ASSIGN(kept, find_kept(files_[number], header, sequence_, part.first, part.end,
+                                  alignment_, options_.kept));
+    sequence_.begin_at(kept.end);
+    SLUICE_ASSIGN(part.writer, FileWriter::go_on(files_[number], kept.bytes));
+  } else {
+    SLUICE_ASSIGN(part.writer, FileWriter::create(files_[number], options_.overwrite));
+  }
+  return kept.bytes > 0 ? Status() : part.writer->append(header);
 }
 
 Status GgufWriter::pad(FileWriter& file) {

@@ -109,7 +109,7 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const fs::path& folder,
                                                     SafetensorsOptions options) {
   std::error_code problem;
   for (const std::string_view name : {kIndexName, kLoneName}) {
-    if (!options.overwrite && fs::exists(folder / name, problem)) {
+    if (!options.overwrite && !options.kept && fs::exists(folder / name, problem)) {
       return usage_error((folder / name).string(), "exists already",
                          "Choose another folder or add --overwrite");
     }
@@ -158,17 +158,29 @@ Result<SafetensorsWriter> SafetensorsWriter::start(fs::path folder, std::vector<
   SLUICE_ASSIGN(std::vector<uint64_t> sizes, stored_sizes(plan));
   writer.sequence_ = TensorSequence(std::move(plan), std::move(sizes));
   SLUICE_TRY(writer.open_shard(writer.shards_[0]));
+  while (writer.next() == writer.shards_[writer.shard_].end &&
+         writer.shard_ + 1 < writer.shards_.size()) {
+    ++writer.shard_;
+    SLUICE_TRY(writer.open_shard(writer.shards_[writer.shard_]));
+  }
   return writer;
 }
 
 Status SafetensorsWriter::open_shard(Shard& shard) {
-  SLUICE_ASSIGN(FileWriter file, FileWriter::create(folder_ / shard.file_name, options_.overwrite));
+  const fs::path file = folder_ / shard.file_name;
   SLUICE_ASSIGN(
       const std::string header,
       header_bytes(std::span(plan()).subspan(shard.first, shard.end - shard.first), options_));
-  SLUICE_TRY(file.append(header));
-  shard.writer.emplace(std::move(file));
-  return {};
+  KeptPart kept;
+  if (options_.kept) {
+    SLUICE_ASSIGN(kept,
+                  find_kept(file, header, sequence_, shard.first, shard.end, 1, options_.kept));
+    sequence_.begin_at(kept.end);
+    SLUICE_ASSIGN(shard.writer, FileWriter::go_on(file, kept.bytes));
+  } else {
+    SLUICE_ASSIGN(shard.writer, FileWriter::create(file, options_.overwrite));
+  }
+  return kept.bytes > 0 ? Status() : shard.writer->append(header);
 }
 
 Status SafetensorsWriter::append(std::string_view name, std::span<const std::byte> bytes) {
@@ -211,7 +223,7 @@ Status SafetensorsWriter::write_index() const {
   index.set("weight_map", Json(std::move(map)));
   const std::string text = index.dump(2) + "\n";
   return write_file(folder_ / kIndexName, std::as_bytes(std::span(text.data(), text.size())),
-                    options_.overwrite);
+                    options_.overwrite || options_.kept);
 }
 
 }  // namespace sluice::checkpoint

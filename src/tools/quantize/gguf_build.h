@@ -10,6 +10,7 @@
 #include "checkpoint/gguf_writer.h"
 #include "checkpoint/imatrix.h"
 #include "tools/convert/source.h"
+#include "tools/quantize/build_journal.h"
 #include "tools/quantize/gguf_mixture.h"
 #include "tools/quantize/report.h"
 
@@ -42,9 +43,13 @@ struct GgufPlan {
 // tensor that GGUF has no name for, an importance vector of another length.
 Result<GgufPlan> plan_gguf(const convert::Source& source, const GgufRequest& request);
 
-// Writes the file and fills in the report's tensors.
+// One hash over all that the file's bytes depend on beside source and program; its header is
+// compared when the file is opened again.
+std::string plan_identity(const GgufPlan& plan);
+
+// Writes the file and fills in the report's tensors, those of an earlier run from the journal.
 Status write_gguf(const convert::Source& source, const GgufPlan& plan,
-                  const std::filesystem::path& file, ThreadPool& pool, const Progress& progress,
-                  BuildReport& report);
+                  const std::filesystem::path& file, ThreadPool& pool, const BuildEvents& events,
+                  BuildJournal& journal, BuildReport& report);
 
 }  // namespace sluice::quantize

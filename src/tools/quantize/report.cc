@@ -175,6 +175,10 @@ std::string model_card(const BuildReport& report) {
   return out;
 }
 
+Error interrupted(const std::string& what) {
+  return {ErrorCode::kInterrupted, what, "interrupted", "The same command goes on from here"};
+}
+
 Status write_report(const BuildReport& report, const std::filesystem::path& json,
                     const std::filesystem::path& card) {
   SLUICE_TRY(write_text(json, report_json(report).dump(1) + "\n"));

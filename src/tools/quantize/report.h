@@ -48,6 +48,19 @@ struct BuildReport {
 // stop.
 using Progress = std::function<bool(size_t done, size_t total, const std::string& name)>;
 
+// What the caller hears of a build while it is made, and may do; all may be empty.
+struct BuildEvents {
+  std::function<void(uint64_t bytes)> announce;         // before anything is written
+  std::function<void(const std::string& line)> notice;  // what became of an earlier run's tensors
+  Progress progress;
+  // The written model before it gets its name, to be measured; an error leaves nothing behind.
+  std::function<Status(const std::filesystem::path& model, BuildReport& report)> judge;
+};
+
+// The error of a build that `progress` or a signal has stopped: what is done stays for the next
+// run.
+Error interrupted(const std::string& what);
+
 Json report_json(const BuildReport& report);
 // The model card. Numbers only; nothing that changes from run to run.
 std::string model_card(const BuildReport& report);

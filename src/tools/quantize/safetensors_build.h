@@ -68,9 +68,14 @@ struct SafetensorsPlan {
 Result<SafetensorsPlan> plan_safetensors(const convert::Source& source,
                                          const SafetensorsRequest& request);
 
-// Writes weights, index, configs and side files into `folder`, which exists and is empty.
+// One hash over all that the weights' bytes depend on beside source and program.
+std::string plan_identity(const SafetensorsRequest& request, const SafetensorsPlan& plan);
+
+// Writes weights, index, configs and side files into `folder`, where nothing is but the journal and
+// the weights it speaks of.
 Status write_safetensors(const convert::Source& source, const SafetensorsRequest& request,
                          const SafetensorsPlan& plan, const std::filesystem::path& folder,
-                         ThreadPool& pool, const Progress& progress, BuildReport& report);
+                         ThreadPool& pool, const BuildEvents& events, BuildJournal& journal,
+                         BuildReport& report);
 
 }  // namespace sluice::quantize
