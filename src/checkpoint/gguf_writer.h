@@ -37,6 +37,11 @@ class GgufWriter {
   static Result<GgufWriter> create(const std::filesystem::path& path, const GgufMetadata& metadata,
                                    std::vector<TensorSpec> specs, GgufOptions options = {});
 
+  // Bytes of all files together, headers included, that create() with the same arguments leads to.
+  static Result<uint64_t> total_bytes(const std::filesystem::path& path,
+                                      const GgufMetadata& metadata, std::vector<TensorSpec> specs,
+                                      GgufOptions options = {});
+
   // The tensor whose bytes come next: 0, unless tensors of an earlier run were kept.
   size_t next() const { return sequence_.current(); }
 
@@ -56,8 +61,11 @@ class GgufWriter {
     std::optional<FileWriter> writer;  // from its first byte to finish()
   };
 
+  static Result<GgufWriter> plan(const std::filesystem::path& path, const GgufMetadata& metadata,
+                                 std::vector<TensorSpec> specs, GgufOptions options);
+  std::string header(size_t number) const;
   Status open_part(size_t number);
-  Status open_file(size_t number, const std::string& header);
+  Status open_file(size_t number, const std::string& begin);
   Status pad(FileWriter& file);
 
   GgufMetadata metadata_;

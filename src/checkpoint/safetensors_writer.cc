@@ -104,16 +104,8 @@ Result<std::string> header_bytes(std::span<const TensorSpec> specs,
 
 }  // namespace
 
-Result<SafetensorsWriter> SafetensorsWriter::create(const fs::path& folder,
-                                                    std::vector<TensorSpec> specs,
-                                                    SafetensorsOptions options) {
-  std::error_code problem;
-  for (const std::string_view name : {kIndexName, kLoneName}) {
-    if (!options.overwrite && !options.kept && fs::exists(folder / name, problem)) {
-      return usage_error((folder / name).string(), "exists already",
-                         "Choose another folder or add --overwrite");
-    }
-  }
+Result<std::vector<SafetensorsWriter::Shard>> SafetensorsWriter::shards_of(
+    std::vector<TensorSpec>& specs, const SafetensorsOptions& options) {
   SLUICE_ASSIGN(const std::vector<uint64_t> sizes, stored_sizes(specs));
   std::vector<Shard> shards(1);
   uint64_t filled = 0;
@@ -132,6 +124,35 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const fs::path& folder,
                           ? std::string(kLoneName)
                           : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
   }
+  return shards;
+}
+
+Result<uint64_t> SafetensorsWriter::total_bytes(std::vector<TensorSpec> specs,
+                                                SafetensorsOptions options) {
+  SLUICE_ASSIGN(const auto shards, shards_of(specs, options));
+  SLUICE_ASSIGN(const auto sizes, stored_sizes(specs));
+  uint64_t sum = 0;
+  for (const uint64_t size : sizes) sum += size;
+  for (const Shard& shard : shards) {
+    SLUICE_ASSIGN(
+        const std::string header,
+        header_bytes(std::span(specs).subspan(shard.first, shard.end - shard.first), options));
+    sum += header.size();
+  }
+  return sum;
+}
+
+Result<SafetensorsWriter> SafetensorsWriter::create(const fs::path& folder,
+                                                    std::vector<TensorSpec> specs,
+                                                    SafetensorsOptions options) {
+  std::error_code problem;
+  for (const std::string_view name : {kIndexName, kLoneName}) {
+    if (!options.overwrite && !options.kept && fs::exists(folder / name, problem)) {
+      return usage_error((folder / name).string(), "exists already",
+                         "Choose another folder or add --overwrite");
+    }
+  }
+  SLUICE_ASSIGN(auto shards, shards_of(specs, options));
   return start(folder, std::move(specs), std::move(shards), std::move(options));
 }
 

@@ -50,6 +50,11 @@ class SafetensorsWriter {
                                                std::vector<TensorSpec> specs,
                                                SafetensorsOptions options = {});
 
+  // Bytes of all files of weights together, headers included, that create() with the same arguments
+  // leads to.
+  static Result<uint64_t> total_bytes(std::vector<TensorSpec> specs,
+                                      SafetensorsOptions options = {});
+
   // All tensors in the order in which append expects them.
   const std::vector<TensorSpec>& plan() const { return sequence_.specs(); }
 
@@ -70,6 +75,9 @@ class SafetensorsWriter {
     std::optional<FileWriter> writer;  // from its first byte to finish()
   };
 
+  // Sorts the specs into the plan's order.
+  static Result<std::vector<Shard>> shards_of(std::vector<TensorSpec>& specs,
+                                              const SafetensorsOptions& options);
   static Result<SafetensorsWriter> start(std::filesystem::path folder, std::vector<TensorSpec> plan,
                                          std::vector<Shard> shards, SafetensorsOptions options);
   Status open_shard(Shard& shard);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "checkpoint/imatrix.h"
+#include "cli/build_auto.h"
 #include "cli/build_options.h"
 #include "cli/build_proof.h"
 #include "cli/command.h"
@@ -40,6 +41,8 @@ class QuantizeCommand : public Command {
                    "scales of NVFP4 and FP8 rows: none, four-over-six or sweep")
         ->check(CLI::IsMember({"none", "four-over-six", "sweep"}))
         ->capture_default_str();
+    auto_.declare(app);
+    proof_.more_gates.emplace_back(kDivergenceGate);
     proof_.declare(app);
   }
 
@@ -48,13 +51,16 @@ class QuantizeCommand : public Command {
     SLUICE_ASSIGN(const auto source, build_.open(console));
     SLUICE_ASSIGN(const int cores, build_.cores());
     quantize::BuildEvents events = build_.events(console);
+    proof_.threads = cores;
     if (!proof_.text_file.empty()) {
-      proof_.threads = cores;
-      events.judge = [&](const std::filesystem::path& model, quantize::BuildReport& report) {
-        return judge(console, source.path, model, proof_, report);
+      events.judge = [&](const std::filesystem::path& model,
+                         quantize::BuildReport& report) -> Status {
+        SLUICE_TRY(judge(console, source.path, model, proof_, report));
+        return check_divergence(console, auto_, proof_, report);
       };
     }
     ThreadPool pool(cores);
+    if (auto_.on()) SLUICE_TRY(choose_formats(console, source, auto_, proof_, pool, request));
     SLUICE_ASSIGN(const auto report, quantize::make_build(source, request, pool, events));
     print_report(console, report, build_.out);
     return {};
@@ -117,6 +123,7 @@ class QuantizeCommand : public Command {
   std::string to_, layout_, keep_mtp_ = "bf16", search_ = "sweep";
   std::optional<std::string> imatrix_, ranges_;
   bool strip_vision_ = false, older_ = false, kv_scales_ = false;
+  AutoOptions auto_;
   ProofOptions proof_;
   std::optional<checkpoint::ImportanceMatrix> importance_;
   std::optional<quantize::ActivationRanges> activation_ranges_;

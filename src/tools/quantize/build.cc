@@ -102,6 +102,7 @@ Result<BuildReport> make_build(const convert::Source& source, const BuildRequest
   BuildReport report;
   report.source = name_of(source.path);
   report.target = request.target;
+  report.automatic = request.automatic;
   const auto* gguf = std::get_if<GgufRequest>(&request.how);
   SLUICE_TRY(gguf != nullptr ? make_gguf(source, request, *gguf, pool, events, report)
                              : make_safetensors(source, request, pool, events, report));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -20,6 +21,7 @@ struct BuildRequest {
   bool overwrite = false;
   std::string target;  // for the report: "q4_k_m", "nvfp4"
   std::variant<GgufRequest, SafetensorsRequest> how;
+  std::optional<AutomaticReport> automatic;  // how the formats in `how` were chosen, if they were
 };
 
 // A run that was killed or interrupted leaves what it has finished in the temporary place; the same

@@ -94,6 +94,9 @@ Result<GgufPlan> plan_gguf(const Source& source, const GgufRequest& request) {
       return bad_input(weight.bound->name, "GGUF has no name for this tensor");
     tensor.spec.shape = gguf_shape(weight);
     tensor.spec.dtype = rule.type(tensor.spec.name, tensor.spec.shape);
+    const auto chosen = request.chosen.find(weight.canonical);
+    if (chosen != request.chosen.end() && !weight.draft() && has_blocks(tensor.spec.dtype))
+      tensor.spec.dtype = type_for_columns(chosen->second, tensor.spec.shape.back());
     const bool kept = weight.draft() && request.draft == DraftHead::kBf16 && quantizes &&
                       has_blocks(tensor.spec.dtype);
     if (kept) tensor.spec.dtype = DType::kBF16;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -24,6 +26,8 @@ struct GgufRequest {
   DraftHead draft = DraftHead::kBf16;
   const checkpoint::ImportanceMatrix* importance = nullptr;
   std::string importance_file;  // its name, for the file's metadata
+  // Instead of the mixture's: types of the text model's quantized tensors, by canonical name.
+  std::map<std::string, DType> chosen = {};
 };
 
 struct GgufTensor {

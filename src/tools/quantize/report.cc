@@ -117,6 +117,7 @@ Json report_json(const BuildReport& report) {
   }
   out.set("formats", std::move(formats));
   if (report.proof) out.set("proof", proof_json(*report.proof));
+  if (report.automatic) out.set("automatic", automatic_json(*report.automatic));
   Json notes = Json::array();
   for (const std::string& note : report.notes) notes.push_back(note);
   out.set("notes", std::move(notes));
@@ -149,6 +150,7 @@ std::string report_text(const BuildReport& report) {
                          sum.worst_name);
     out += "\n";
   }
+  if (report.automatic) out += automatic_text(*report.automatic);
   for (const std::string& note : report.notes) out += fmt::format("  note: {}\n", note);
   return out;
 }
@@ -168,6 +170,7 @@ std::string model_card(const BuildReport& report) {
       "\nError: root of the squared difference to the source's weights over the source's squared "
       "norm. Every tensor is listed in the JSON report beside this file.\n";
   if (report.proof) out += proof_text(*report.proof);
+  if (report.automatic) out += automatic_card(*report.automatic);
   if (!report.notes.empty()) {
     out += "\n## Notes\n\n";
     for (const std::string& note : report.notes) out += fmt::format("* {}\n", note);

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "tools/quantize/automatic_report.h"
 
 namespace sluice::quantize {
 
@@ -39,6 +40,7 @@ struct BuildReport {
   std::vector<std::string> notes;  // what was not carried over, and why
   double seconds = 0;
   std::optional<Proof> proof;
+  std::optional<AutomaticReport> automatic;
   double bits_per_weight() const {
     return parameters > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(parameters) : 0;
   }

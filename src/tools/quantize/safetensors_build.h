@@ -2,6 +2,7 @@
 // lies beside the weights.
 #pragma once
 
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,6 +31,9 @@ struct SafetensorsRequest {
   std::string importance_file;                               // its name, for errors
   const ActivationRanges* ranges = nullptr;
   bool cache_scales = false;  // scales for keys and values in FP8, from `ranges`
+  // Instead of the recipe's: formats of modules of the text model, by canonical name. What engines
+  // fuse has one format.
+  std::map<std::string, Format> chosen = {};
 };
 
 // What one tensor of the build holds.
