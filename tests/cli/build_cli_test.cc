@@ -141,6 +141,37 @@ TEST_F(Builds, ProofNamesWhatWasLost) {
   EXPECT_NE(read_bytes(out("q.README.md")).find("KL divergence"), std::string::npos);
 }
 
+// From the flag to the files: the size is kept, and every part is named with what it costs.
+TEST_F(Builds, AutomaticFormatsKeepTheirBudget) {
+  std::string text;
+  for (int i = 0; i < 12; ++i) text += "The cat has " + std::to_string(3 * i) + " fish.\n";
+  std::ofstream(out("text.txt")) << text;
+  constexpr uint64_t kBudget = 11'000'000;
+  const ProgramResult result =
+      run_program({"quantize", "sprout", out("auto"), "--to", "fp8_channel", "--auto", "11MB",
+                   "--report-text", out("text.txt"), "--report-context", "32", "--report-tokens",
+                   "64", "--auto-tokens", "32", "--accept", "draft-acceptance", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json report = result.json();
+  const Json* automatic = report.find("automatic");
+  ASSERT_NE(automatic, nullptr);
+  const uint64_t bytes = fs::file_size(fs::path(out("auto")) / "model.safetensors");
+  EXPECT_LE(bytes, kBudget);
+  EXPECT_GT(bytes, kBudget - 600'000);  // no part gains more by BF16
+  EXPECT_EQ(automatic->find("file_bytes")->as_uint64(), bytes);
+  const std::string card = read_bytes(fs::path(out("auto")) / "README.md");
+  ASSERT_GT(automatic->find("parts")->items().size(), 10u);
+  std::map<std::string, int> formats;
+  for (const Json& part : automatic->find("parts")->items()) {
+    ++formats[part.find("format")->string()];
+    EXPECT_GE(*part.find("kld")->as_double(), 0);
+    EXPECT_NE(card.find("| " + part.find("part")->string() + " |"), std::string::npos);
+  }
+  EXPECT_GT(formats["bf16"], 0);
+  EXPECT_GT(formats["fp8_channel"], 0);
+  EXPECT_EQ(inspect(out("auto")).find("problems")->items().size(), 0u);
+}
+
 // A donor that lies about its head: every sign of the matrix that joins its two inputs is wrong.
 TEST_F(Builds, AHeadThatDraftsBadlyIsRefusedUnlessAccepted) {
   const fs::path sprout = test::tests_folder().parent_path() / "models" / "sprout";
@@ -258,6 +289,16 @@ TEST_F(Builds, RefusalsHaveTheirExitCodes) {
            {{"convert", "sprout", out("b"), "--to", "safetensors", "--type", "f16"}, 2},
            {{"convert", "sprout", out("b"), "--to", "tar"}, 2},
            {{"quantize", "sprout", out("b"), "--to", "q4_magic"}, 2},
+           {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--auto", "9MB"}, 2},  // no text
+           {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--auto", "9XB", "--report-text",
+             out("c.README.md")},
+            2},
+           {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--auto", "1KiB", "--report-text",
+             out("c.README.md")},
+            2},
+           {{"quantize", "sprout", out("b.gguf"), "--to", "q4_0", "--auto-kld", "0.01",
+             "--auto-text", out("c.README.md")},
+            2},
            {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--layout", "official"}, 2},
            {{"quantize", "sprout", out("b"), "--to", "nvfp4-a4"}, 2},  // needs ranges
            {{"quantize", "sprout", out("b.gguf"), "--to", "q4_0", "--imatrix", out("a.gguf")}, 3},

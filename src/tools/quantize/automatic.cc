@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -228,8 +230,8 @@ class Chooser {
     if (plan.file_bytes <= most) return {};
     return usage_error(
         "--auto",
-        fmt::format("{} bytes, the smallest possible with --to {} is {} bytes ({:.3f} GB)", most,
-                    request_.target, plan.file_bytes, static_cast<double>(plan.file_bytes) / 1e9),
+        fmt::format("{} bytes, the smallest possible with --to {} is {} bytes ({:.2f} MB)", most,
+                    request_.target, plan.file_bytes, static_cast<double>(plan.file_bytes) / 1e6),
         "Ask for that, or take a smaller format as --to");
   }
 
@@ -255,9 +257,9 @@ class Chooser {
   }
 
   Status measure_errors() {
+    const bool nvfp4 = !safetensors_.empty() && block_columns(safetensors_.front()) > 0;
     for (Part& part : parts_) {
       float largest = 0;
-      const bool nvfp4 = !safetensors_.empty() && block_columns(safetensors_.front()) > 0;
       for (const SourceWeight* weight : part.weights) {
         SLUICE_ASSIGN(TrialSettings settings, settings_of(*weight));
         part.settings.push_back(std::move(settings));
@@ -270,15 +272,37 @@ class Chooser {
         for (TrialSettings& settings : part.settings)
           settings.divisor = power_of_two_divisor(largest, w4a8);
       }
+    }
+    return sample_errors();
+  }
+
+  // Each weight in each format, on all cores.
+  Status sample_errors() {
+    struct Sample {
+      Part* part;
+      size_t weight, option;
+      Result<double> error = 0.0;
+    };
+    std::vector<Sample> samples;
+    for (Part& part : parts_) {
       part.errors.assign(part.options.size(), 0);
-      for (size_t option = 0; option < part.options.size(); ++option) {
-        for (size_t i = 0; i < part.weights.size(); ++i) {
-          SLUICE_ASSIGN(const double error,
-                        trial_error(reader(*part.weights[i]), formats_.at(part.weights[i])[option],
-                                    part.settings[i]));
-          part.errors[option] += error;
-        }
+      for (size_t weight = 0; weight < part.weights.size(); ++weight) {
+        for (size_t option = 0; option < part.options.size(); ++option)
+          samples.push_back({&part, weight, option});
       }
+    }
+    std::atomic<size_t> next{0};
+    pool_.run([&](int, int) {
+      for (size_t i = next++; i < samples.size(); i = next++) {
+        Sample& sample = samples[i];
+        const SourceWeight& weight = *sample.part->weights[sample.weight];
+        sample.error = trial_error(reader(weight), formats_.at(&weight)[sample.option],
+                                   sample.part->settings[sample.weight]);
+      }
+    });
+    for (Sample& sample : samples) {
+      if (!sample.error.ok()) return std::move(sample.error).error();
+      sample.part->errors[sample.option] += *sample.error;
     }
     return {};
   }

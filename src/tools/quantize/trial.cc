@@ -14,7 +14,7 @@
 namespace sluice::quantize {
 namespace {
 
-constexpr int64_t kBandRows = 128;  // a tile's
+constexpr int64_t kTileRows = 128, kSampleRows = 32;
 
 std::vector<float> nvfp4_rows(std::span<const float> values, int64_t columns, Format format,
                               const TrialSettings& settings) {
@@ -83,10 +83,12 @@ Result<double> trial_error(const convert::RowReader& reader, const TrialFormat& 
   mean /= static_cast<double>(std::max<size_t>(1, settings.importance.size()));
   double sum = 0;
   int64_t seen = 0;
-  const int64_t last = rows > kBandRows ? (rows / 2) / kBandRows * kBandRows : 0;
-  for (const int64_t first : {int64_t{0}, last}) {
+  const auto* own = std::get_if<Format>(&format);
+  const int64_t band = own != nullptr && *own == Format::kFp8Block ? kTileRows : kSampleRows;
+  const int64_t middle = rows > band ? (rows / 2) / band * band : 0;
+  for (const int64_t first : {int64_t{0}, middle}) {
     if (first == 0 && seen > 0) break;
-    const int64_t count = std::min(kBandRows, rows - first);
+    const int64_t count = std::min(band, rows - first);
     std::vector<float> values(static_cast<size_t>(count * columns));
     reader.read(first, count, values.data());
     SLUICE_ASSIGN(const auto after, trial_rows(values, columns, format, settings, reader.name()));
@@ -116,7 +118,7 @@ Result<std::unique_ptr<TrialMatrix>> trial_matrix(const convert::RowReader& read
                    codec::f32_to_bf16);
     return {};
   };
-  SLUICE_TRY(convert::for_each_slab(reader, pool, kBandRows, work,
+  SLUICE_TRY(convert::for_each_slab(reader, pool, kTileRows, work,
                                     [](int64_t, int64_t) { return Status(); }));
   EncodedMatrix& matrix = out->matrix;
   matrix.format = Format::kBF16;

@@ -34,8 +34,8 @@ Result<std::vector<float>> trial_rows(std::span<const float> values, int64_t col
                                       const std::string& name);
 
 // Sum over the matrix of importance (scaled to a mean of 1) times squared error, from two bands of
-// 128 rows where it has more: within one matrix the error of a format varies little from row to
-// row.
+// 32 rows (128 where a format has tiles): within one matrix the error of a format varies little
+// from row to row.
 Result<double> trial_error(const convert::RowReader& reader, const TrialFormat& format,
                            const TrialSettings& settings);
 
