@@ -102,7 +102,11 @@ TEST_F(Builds, EveryTargetOfTheDemoModelRunsAndReports) {
     EXPECT_EQ(report.find("formats")->find("bf16") != nullptr, true);  // the draft head
     EXPECT_TRUE(inspect(file).find("mtp")->find("usable")->boolean());
     EXPECT_TRUE(fs::exists(out((target + ".quantization_report.json").c_str())));
-    EXPECT_TRUE(fs::exists(out((target + ".README.md").c_str())));
+    const std::string card = read_bytes(out((target + ".README.md").c_str()));
+    for (const char* plot : {".error_by_layer.svg", ".size_by_format.svg"}) {
+      EXPECT_TRUE(fs::exists(out((target + plot).c_str()))) << target << plot;
+      EXPECT_NE(card.find("](" + target + plot + ")"), std::string::npos) << target << plot;
+    }
   }
   for (const std::vector<std::string>& target : {std::vector<std::string>{"fp8-block"},
                                                  {"fp8-channel"},

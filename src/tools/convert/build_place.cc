@@ -88,7 +88,8 @@ Result<BuildPlace> BuildPlace::create(const fs::path& out, const std::vector<fs:
   place.out_ = whole;
   place.overwrite_ = overwrite;
   if (whole.extension() == kGgufSuffix) place.file_name_ = whole.filename().string();
-  for (const char* name : {"README.md", "quantization_report.json"}) {
+  for (const char* name : {"README.md", "quantization_report.json", "error_by_layer.svg",
+                           "size_by_format.svg", "draft_acceptance.svg"}) {
     const fs::path beside = whole.parent_path() / place.companion(name);
     if (!overwrite && !place.file_name_.empty() && fs::exists(beside, error))
       return usage_error(beside.string(), "exists already and belongs to that name",

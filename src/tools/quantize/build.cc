@@ -57,8 +57,8 @@ Status write_in_place(const convert::Source& source, const BuildRequest& request
                                                        : folder / place.file_name();
     SLUICE_TRY(write(model, *journal));
     if (events.judge) SLUICE_TRY(events.judge(model, report));
-    return write_report(report, folder / place.companion("quantization_report.json"),
-                        folder / place.companion("README.md"));
+    return write_report(report, folder,
+                        [&](const std::string& name) { return place.companion(name); });
   };
   const Status made = make();
   if (!made.ok()) {

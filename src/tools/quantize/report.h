@@ -64,13 +64,16 @@ struct BuildEvents {
 Error interrupted(const std::string& what);
 
 Json report_json(const BuildReport& report);
+// What a file beside the weights is called in this build: of a lone x.gguf "README.md" is
+// "x.README.md".
+using NameBeside = std::function<std::string(const std::string& name)>;
 // The model card. Numbers only; nothing that changes from run to run.
-std::string model_card(const BuildReport& report);
+std::string model_card(const BuildReport& report, const NameBeside& named);
 // A table for people: formats with their counts, sizes and errors.
 std::string report_text(const BuildReport& report);
 
-// Writes both into `folder` under the given names.
-Status write_report(const BuildReport& report, const std::filesystem::path& json,
-                    const std::filesystem::path& card);
+// Writes report, card and pictures into `folder`.
+Status write_report(const BuildReport& report, const std::filesystem::path& folder,
+                    const NameBeside& named);
 
 }  // namespace sluice::quantize
