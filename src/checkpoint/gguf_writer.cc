@@ -175,6 +175,8 @@ Result<GgufWriter> GgufWriter::create(const fs::path& path, const GgufMetadata& 
     ++writer.part_;
     SLUICE_TRY(writer.open_part(writer.part_));
   }
+  // What lies behind the first missing tensor is not asked about when its file is opened.
+  if (writer.options_.kept) writer.options_.kept = keeps_nothing;
   return writer;
 }
 

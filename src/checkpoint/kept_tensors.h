@@ -19,6 +19,8 @@ namespace sluice::checkpoint {
 using IsIntact =
     std::function<bool(size_t number, const TensorSpec& tensor, std::span<const std::byte> bytes)>;
 
+inline bool keeps_nothing(size_t, const TensorSpec&, std::span<const std::byte>) { return false; }
+
 struct KeptPart {
   size_t end = 0;      // the first tensor that is missing
   uint64_t bytes = 0;  // of the file, that stay; 0: not even its header

@@ -184,6 +184,8 @@ Result<SafetensorsWriter> SafetensorsWriter::start(fs::path folder, std::vector<
     ++writer.shard_;
     SLUICE_TRY(writer.open_shard(writer.shards_[writer.shard_]));
   }
+  // What lies behind the first missing tensor is not asked about when its file is opened.
+  if (writer.options_.kept) writer.options_.kept = keeps_nothing;
   return writer;
 }
 

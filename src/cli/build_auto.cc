@@ -43,6 +43,7 @@ class DivergenceProbe {
     probe->context_ = std::min(probe->context_, static_cast<int64_t>(probe->tokens_.size()));
     SLUICE_ASSIGN(probe->plan_, tools::cut_windows(probe->tokens_, probe->context_,
                                                    tools::ScoredRows::kSecondHalf));
+    SLUICE_TRY(probe->check_memory());
     SLUICE_TRY(probe->run(probe->source_->binding, [&](const auto& rows, int32_t) {
       probe->base_.emplace_back(rows.begin(), rows.end());
     }));
@@ -66,6 +67,18 @@ class DivergenceProbe {
   }
 
  private:
+  Status check_memory() {
+    runtime::EngineShape shape;
+    shape.context = context_;
+    SLUICE_ASSIGN(shape.kv, options_.kv_format(*source_->backend));
+    const uint64_t resident = resident_bytes(source_->files);
+    const auto plan = runtime::plan_memory(source_->binding, *source_->backend, shape, resident);
+    if (plan.fits()) return {};
+    return runtime::does_not_fit(
+        source_->files.path.string(), plan, shape,
+        runtime::nearest_shape(source_->binding, *source_->backend, shape, resident));
+  }
+
   // Calls `use` with the log-probabilities of each scored row and the token that came.
   template <typename Use>
   Status run(const model::Binding& binding, const Use& use) {

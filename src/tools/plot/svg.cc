@@ -113,7 +113,7 @@ void SvgPicture::box(double x, double y, double width, double height, Ink ink,
 
 void SvgPicture::shade(double x, double y, double width, double height, double strength,
                        std::string_view note) {
-  constexpr double kFaintest = 0.08;
+  constexpr double kFaintest = 0.15;
   const double opacity = kFaintest + (1 - kFaintest) * std::clamp(strength, 0.0, 1.0);
   open_box(x, y, width, height, fmt::format("class=\"shade\" fill-opacity=\"{:.3f}\"", opacity),
            note);
