@@ -131,12 +131,31 @@ Result<FileWriter> FileWriter::create(const std::filesystem::path& path, bool ov
   return writer;
 }
 
+Result<FileWriter> FileWriter::go_on(const std::filesystem::path& path, uint64_t keep) {
+  FileWriter writer;
+  writer.path_ = writer.temporary_ = path;
+  writer.stays_ = true;
+  writer.descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  if (writer.descriptor_ < 0) return system_error(path, "open", errno);
+  struct stat info {};
+  if (::fstat(writer.descriptor_, &info) != 0) return system_error(path, "read its size", errno);
+  if (static_cast<uint64_t>(info.st_size) < keep)
+    return bad_input(path.string(),
+                     fmt::format("has {} bytes, {} are to be kept", info.st_size, keep));
+  if (::ftruncate(writer.descriptor_, static_cast<off_t>(keep)) != 0)
+    return system_error(path, "shorten", errno);
+  if (::lseek(writer.descriptor_, 0, SEEK_END) < 0) return system_error(path, "write", errno);
+  writer.written_ = keep;
+  return writer;
+}
+
 FileWriter::FileWriter(FileWriter&& other) noexcept { *this = std::move(other); }
 
 FileWriter& FileWriter::operator=(FileWriter&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(temporary_, other.temporary_);
   std::swap(descriptor_, other.descriptor_);
+  std::swap(stays_, other.stays_);
   std::swap(written_, other.written_);
   return *this;
 }
@@ -144,7 +163,7 @@ FileWriter& FileWriter::operator=(FileWriter&& other) noexcept {
 FileWriter::~FileWriter() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!stays_) ::unlink(temporary_.c_str());
 }
 
 Status FileWriter::append(std::span<const std::byte> bytes) {

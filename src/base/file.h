@@ -50,6 +50,10 @@ Status write_file(const std::filesystem::path& path, std::span<const std::byte> 
 class FileWriter {
  public:
   static Result<FileWriter> create(const std::filesystem::path& path, bool overwrite);
+  // For work that goes on in a later run, in a folder that is itself temporary: under the final
+  // name from the first byte, and left there without commit(). The first `keep` bytes of what is
+  // there stay, the rest goes; an error if there are fewer.
+  static Result<FileWriter> go_on(const std::filesystem::path& path, uint64_t keep);
   FileWriter(FileWriter&& other) noexcept;
   FileWriter& operator=(FileWriter&& other) noexcept;
   ~FileWriter();
@@ -65,6 +69,7 @@ class FileWriter {
   FileWriter() = default;
   std::filesystem::path path_, temporary_;
   int descriptor_ = -1;
+  bool stays_ = false;  // without commit() as well
   uint64_t written_ = 0;
 };
 

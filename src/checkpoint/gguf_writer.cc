@@ -120,8 +120,8 @@ Result<uint64_t> stored_size(const TensorSpec& spec) {
 
 }  // namespace
 
-Result<GgufWriter> GgufWriter::create(const fs::path& path, const GgufMetadata& metadata,
-                                      std::vector<TensorSpec> specs, GgufOptions options) {
+Result<GgufWriter> GgufWriter::plan(const fs::path& path, const GgufMetadata& metadata,
+                                    std::vector<TensorSpec> specs, GgufOptions options) {
   GgufWriter writer;
   writer.metadata_ = metadata;
   writer.options_ = options;
@@ -163,14 +163,42 @@ Result<GgufWriter> GgufWriter::create(const fs::path& path, const GgufMetadata& 
     writer.files_.push_back(
         count == 1 ? path : path.parent_path() / split_name(path.stem().string(), number, count));
   }
-  SLUICE_TRY(writer.open_part(0));
   return writer;
 }
 
-// Writes header, metadata and directory of a part. The first one carries all keys, the others those
-// of the split.
-Status GgufWriter::open_part(size_t number) {
-  Part& part = parts_[number];
+Result<GgufWriter> GgufWriter::create(const fs::path& path, const GgufMetadata& metadata,
+                                      std::vector<TensorSpec> specs, GgufOptions options) {
+  SLUICE_ASSIGN(GgufWriter writer, plan(path, metadata, std::move(specs), std::move(options)));
+  SLUICE_TRY(writer.open_part(0));
+  while (writer.next() == writer.parts_[writer.part_].end &&
+         writer.part_ + 1 < writer.parts_.size()) {
+    ++writer.part_;
+    SLUICE_TRY(writer.open_part(writer.part_));
+  }
+  // What lies behind the first missing tensor is not asked about when its file is opened.
+  if (writer.options_.kept) writer.options_.kept = keeps_nothing;
+  return writer;
+}
+
+Result<uint64_t> GgufWriter::total_bytes(const fs::path& path, const GgufMetadata& metadata,
+                                         std::vector<TensorSpec> specs, GgufOptions options) {
+  SLUICE_ASSIGN(const GgufWriter writer, plan(path, metadata, std::move(specs), options));
+  const auto padded = [&](uint64_t bytes) {
+    return (bytes + writer.alignment_ - 1) / writer.alignment_ * writer.alignment_;
+  };
+  uint64_t sum = 0;
+  for (size_t number = 0; number < writer.parts_.size(); ++number) {
+    const Part& part = writer.parts_[number];
+    sum += padded(writer.header(number).size());
+    for (size_t i = part.first; i < part.end; ++i) sum += padded(writer.sequence_.size(i));
+  }
+  return sum;
+}
+
+// Header, metadata and directory of a part. The first one carries all keys, the others those of the
+// split.
+std::string GgufWriter::header(size_t number) const {
+  const Part& part = parts_[number];
   std::string body;
   uint64_t keys = 0;
   const auto& entries = metadata_.entries();
@@ -199,16 +227,30 @@ Status GgufWriter::open_part(size_t number) {
     put(body, offset);
     offset += (sequence_.size(i) + alignment_ - 1) / alignment_ * alignment_;
   }
-  std::string header = "GGUF";
-  put(header, uint32_t{3});
-  put(header, static_cast<uint64_t>(part.end - part.first));
-  put(header, keys);
-  SLUICE_ASSIGN(FileWriter file, FileWriter::create(files_[number], options_.overwrite));
-  SLUICE_TRY(file.append(header));
-  SLUICE_TRY(file.append(body));
-  SLUICE_TRY(pad(file));
-  part.writer.emplace(std::move(file));
-  return {};
+  std::string out = "GGUF";
+  put(out, uint32_t{3});
+  put(out, static_cast<uint64_t>(part.end - part.first));
+  put(out, keys);
+  return out + body;
+}
+
+Status GgufWriter::open_part(size_t number) {
+  SLUICE_TRY(open_file(number, header(number)));
+  return pad(*parts_[number].writer);
+}
+
+Status GgufWriter::open_file(size_t number, const std::string& begin) {
+  Part& part = parts_[number];
+  KeptPart kept;
+  if (options_.kept) {
+    SLUICE_ASSIGN(kept, find_kept(files_[number], begin, sequence_, part.first, part.end,
+                                  alignment_, options_.kept));
+    sequence_.begin_at(kept.end);
+    SLUICE_ASSIGN(part.writer, FileWriter::go_on(files_[number], kept.bytes));
+  } else {
+    SLUICE_ASSIGN(part.writer, FileWriter::create(files_[number], options_.overwrite));
+  }
+  return kept.bytes > 0 ? Status() : part.writer->append(begin);
 }
 
 Status GgufWriter::pad(FileWriter& file) {

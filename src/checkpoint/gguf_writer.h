@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/file.h"
 #include "base/result.h"
 #include "checkpoint/gguf.h"
+#include "checkpoint/kept_tensors.h"
 #include "checkpoint/tensor_sequence.h"
 
 namespace sluice::checkpoint {
@@ -19,6 +21,9 @@ namespace sluice::checkpoint {
 struct GgufOptions {
   uint64_t part_limit = 0;  // bytes of tensors in one part of a split; 0: one file
   bool overwrite = false;
+  // Goes on behind the tensors that an earlier run has left and leaves its own when it is destroyed
+  // before finish(): the folder is temporary itself, the files have their final names at once.
+  IsIntact kept = nullptr;
 };
 
 // The tensors stand in the file in the order of the given specs. Values are stored with the types
@@ -31,6 +36,14 @@ class GgufWriter {
   // `overwrite` is off.
   static Result<GgufWriter> create(const std::filesystem::path& path, const GgufMetadata& metadata,
                                    std::vector<TensorSpec> specs, GgufOptions options = {});
+
+  // Bytes of all files together, headers included, that create() with the same arguments leads to.
+  static Result<uint64_t> total_bytes(const std::filesystem::path& path,
+                                      const GgufMetadata& metadata, std::vector<TensorSpec> specs,
+                                      GgufOptions options = {});
+
+  // The tensor whose bytes come next: 0, unless tensors of an earlier run were kept.
+  size_t next() const { return sequence_.current(); }
 
   // The next bytes of `name`, whole or in parts, in the order of the specs. A name out of turn or
   // too many bytes are contract violations.
@@ -48,7 +61,11 @@ class GgufWriter {
     std::optional<FileWriter> writer;  // from its first byte to finish()
   };
 
+  static Result<GgufWriter> plan(const std::filesystem::path& path, const GgufMetadata& metadata,
+                                 std::vector<TensorSpec> specs, GgufOptions options);
+  std::string header(size_t number) const;
   Status open_part(size_t number);
+  Status open_file(size_t number, const std::string& begin);
   Status pad(FileWriter& file);
 
   GgufMetadata metadata_;

@@ -104,16 +104,8 @@ Result<std::string> header_bytes(std::span<const TensorSpec> specs,
 
 }  // namespace
 
-Result<SafetensorsWriter> SafetensorsWriter::create(const fs::path& folder,
-                                                    std::vector<TensorSpec> specs,
-                                                    SafetensorsOptions options) {
-  std::error_code problem;
-  for (const std::string_view name : {kIndexName, kLoneName}) {
-    if (!options.overwrite && fs::exists(folder / name, problem)) {
-      return usage_error((folder / name).string(), "exists already",
-                         "Choose another folder or add --overwrite");
-    }
-  }
+Result<std::vector<SafetensorsWriter::Shard>> SafetensorsWriter::shards_of(
+    std::vector<TensorSpec>& specs, const SafetensorsOptions& options) {
   SLUICE_ASSIGN(const std::vector<uint64_t> sizes, stored_sizes(specs));
   std::vector<Shard> shards(1);
   uint64_t filled = 0;
@@ -132,6 +124,35 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const fs::path& folder,
                           ? std::string(kLoneName)
                           : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
   }
+  return shards;
+}
+
+Result<uint64_t> SafetensorsWriter::total_bytes(std::vector<TensorSpec> specs,
+                                                SafetensorsOptions options) {
+  SLUICE_ASSIGN(const auto shards, shards_of(specs, options));
+  SLUICE_ASSIGN(const auto sizes, stored_sizes(specs));
+  uint64_t sum = 0;
+  for (const uint64_t size : sizes) sum += size;
+  for (const Shard& shard : shards) {
+    SLUICE_ASSIGN(
+        const std::string header,
+        header_bytes(std::span(specs).subspan(shard.first, shard.end - shard.first), options));
+    sum += header.size();
+  }
+  return sum;
+}
+
+Result<SafetensorsWriter> SafetensorsWriter::create(const fs::path& folder,
+                                                    std::vector<TensorSpec> specs,
+                                                    SafetensorsOptions options) {
+  std::error_code problem;
+  for (const std::string_view name : {kIndexName, kLoneName}) {
+    if (!options.overwrite && !options.kept && fs::exists(folder / name, problem)) {
+      return usage_error((folder / name).string(), "exists already",
+                         "Choose another folder or add --overwrite");
+    }
+  }
+  SLUICE_ASSIGN(auto shards, shards_of(specs, options));
   return start(folder, std::move(specs), std::move(shards), std::move(options));
 }
 
@@ -158,17 +179,31 @@ Result<SafetensorsWriter> SafetensorsWriter::start(fs::path folder, std::vector<
   SLUICE_ASSIGN(std::vector<uint64_t> sizes, stored_sizes(plan));
   writer.sequence_ = TensorSequence(std::move(plan), std::move(sizes));
   SLUICE_TRY(writer.open_shard(writer.shards_[0]));
+  while (writer.next() == writer.shards_[writer.shard_].end &&
+         writer.shard_ + 1 < writer.shards_.size()) {
+    ++writer.shard_;
+    SLUICE_TRY(writer.open_shard(writer.shards_[writer.shard_]));
+  }
+  // What lies behind the first missing tensor is not asked about when its file is opened.
+  if (writer.options_.kept) writer.options_.kept = keeps_nothing;
   return writer;
 }
 
 Status SafetensorsWriter::open_shard(Shard& shard) {
-  SLUICE_ASSIGN(FileWriter file, FileWriter::create(folder_ / shard.file_name, options_.overwrite));
+  const fs::path file = folder_ / shard.file_name;
   SLUICE_ASSIGN(
       const std::string header,
       header_bytes(std::span(plan()).subspan(shard.first, shard.end - shard.first), options_));
-  SLUICE_TRY(file.append(header));
-  shard.writer.emplace(std::move(file));
-  return {};
+  KeptPart kept;
+  if (options_.kept) {
+    SLUICE_ASSIGN(kept,
+                  find_kept(file, header, sequence_, shard.first, shard.end, 1, options_.kept));
+    sequence_.begin_at(kept.end);
+    SLUICE_ASSIGN(shard.writer, FileWriter::go_on(file, kept.bytes));
+  } else {
+    SLUICE_ASSIGN(shard.writer, FileWriter::create(file, options_.overwrite));
+  }
+  return kept.bytes > 0 ? Status() : shard.writer->append(header);
 }
 
 Status SafetensorsWriter::append(std::string_view name, std::span<const std::byte> bytes) {
@@ -211,7 +246,7 @@ Status SafetensorsWriter::write_index() const {
   index.set("weight_map", Json(std::move(map)));
   const std::string text = index.dump(2) + "\n";
   return write_file(folder_ / kIndexName, std::as_bytes(std::span(text.data(), text.size())),
-                    options_.overwrite);
+                    options_.overwrite || options_.kept);
 }
 
 }  // namespace sluice::checkpoint

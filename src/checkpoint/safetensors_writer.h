@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
+#include "checkpoint/kept_tensors.h"
 #include "checkpoint/stored_tensor.h"
 #include "checkpoint/tensor_sequence.h"
 
@@ -24,6 +25,9 @@ struct SafetensorsOptions {
   uint64_t shard_limit = 5'000'000'000;
   std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
   bool overwrite = false;
+  // Goes on behind the tensors that an earlier run has left and leaves its own when it is destroyed
+  // before finish(): the folder is temporary itself, the files have their final names at once.
+  IsIntact kept = nullptr;
 };
 
 // One checkpoint in a folder: model.safetensors, or model-00001-of-0000N.safetensors and their
@@ -46,8 +50,16 @@ class SafetensorsWriter {
                                                std::vector<TensorSpec> specs,
                                                SafetensorsOptions options = {});
 
+  // Bytes of all files of weights together, headers included, that create() with the same arguments
+  // leads to.
+  static Result<uint64_t> total_bytes(std::vector<TensorSpec> specs,
+                                      SafetensorsOptions options = {});
+
   // All tensors in the order in which append expects them.
   const std::vector<TensorSpec>& plan() const { return sequence_.specs(); }
+
+  // The tensor of the plan whose bytes come next: 0, unless tensors of an earlier run were kept.
+  size_t next() const { return sequence_.current(); }
 
   // The next bytes of `name`, whole or in parts; the next tensor begins when all bytes of this one
   // were given. A name out of turn or too many bytes are contract violations.
@@ -63,6 +75,9 @@ class SafetensorsWriter {
     std::optional<FileWriter> writer;  // from its first byte to finish()
   };
 
+  // Sorts the specs into the plan's order.
+  static Result<std::vector<Shard>> shards_of(std::vector<TensorSpec>& specs,
+                                              const SafetensorsOptions& options);
   static Result<SafetensorsWriter> start(std::filesystem::path folder, std::vector<TensorSpec> plan,
                                          std::vector<Shard> shards, SafetensorsOptions options);
   Status open_shard(Shard& shard);

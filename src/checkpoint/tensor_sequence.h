@@ -22,6 +22,9 @@ class TensorSequence {
   size_t current() const { return current_; }  // the tensor whose bytes are expected
   bool done() const { return current_ == specs_.size(); }
 
+  // Begins at a later tensor: those before it are there from an earlier run.
+  void begin_at(size_t tensor) { current_ = tensor; }
+
   // Accounts for the next `bytes` of `name`; true when they complete it. An empty tensor is
   // completed by a call with 0 bytes.
   bool take(std::string_view name, uint64_t bytes) {

@@ -37,6 +37,9 @@ quantize::BuildEvents BuildOptions::events(const Console& console) const {
       fmt::print(stderr, "sluice: writes {:.2f} MB to {}\n", static_cast<double>(bytes) / 1e6,
                  name);
   };
+  events.notice = [&console](const std::string& line) {
+    if (!console.settings().quiet) fmt::print(stderr, "sluice: {}\n", line);
+  };
   events.progress = [&console](size_t done, size_t total, const std::string& name) {
     console.progress(fmt::format("{} of {}: {}", done + 1, total, name));
     return interrupt_count() == 0;

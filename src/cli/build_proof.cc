@@ -124,8 +124,10 @@ void ProofOptions::declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--report-tokens", max_tokens, "uses so many tokens of that text")
       ->check(CLI::PositiveNumber);
+  std::vector<std::string> gates = more_gates;
+  gates.emplace_back(kDraftGate);
   app.add_option("--accept", accepted, "writes the build although this gate refuses it")
-      ->check(CLI::IsMember({kDraftGate}));
+      ->check(CLI::IsMember(gates));
 }
 
 Status judge(const Console& console, const std::filesystem::path& source,

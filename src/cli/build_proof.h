@@ -16,7 +16,8 @@ struct ProofOptions {
   std::string text_file;                  // empty: no proof, no gate
   int64_t context = 512, max_tokens = 0;  // 0: the whole text
   int threads = 0;
-  std::vector<std::string> accepted;  // gates whose refusal is lifted
+  std::vector<std::string> accepted;    // gates whose refusal is lifted
+  std::vector<std::string> more_gates;  // of the command, beside the draft head's
 
   void declare(CLI::App& app);
 };

@@ -102,7 +102,11 @@ TEST_F(Builds, EveryTargetOfTheDemoModelRunsAndReports) {
     EXPECT_EQ(report.find("formats")->find("bf16") != nullptr, true);  // the draft head
     EXPECT_TRUE(inspect(file).find("mtp")->find("usable")->boolean());
     EXPECT_TRUE(fs::exists(out((target + ".quantization_report.json").c_str())));
-    EXPECT_TRUE(fs::exists(out((target + ".README.md").c_str())));
+    const std::string card = read_bytes(out((target + ".README.md").c_str()));
+    for (const char* plot : {".error_by_layer.svg", ".size_by_format.svg"}) {
+      EXPECT_TRUE(fs::exists(out((target + plot).c_str()))) << target << plot;
+      EXPECT_NE(card.find("](" + target + plot + ")"), std::string::npos) << target << plot;
+    }
   }
   for (const std::vector<std::string>& target : {std::vector<std::string>{"fp8-block"},
                                                  {"fp8-channel"},
@@ -139,6 +143,37 @@ TEST_F(Builds, ProofNamesWhatWasLost) {
   EXPECT_GE(drafts->find("before")->items().size(), 1u);
   EXPECT_GE(drafts->find("after")->items().size(), 1u);
   EXPECT_NE(read_bytes(out("q.README.md")).find("KL divergence"), std::string::npos);
+}
+
+// From the flag to the files: the size is kept, and every part is named with what it costs.
+TEST_F(Builds, AutomaticFormatsKeepTheirBudget) {
+  std::string text;
+  for (int i = 0; i < 12; ++i) text += "The cat has " + std::to_string(3 * i) + " fish.\n";
+  std::ofstream(out("text.txt")) << text;
+  constexpr uint64_t kBudget = 11'000'000;
+  const ProgramResult result =
+      run_program({"quantize", "sprout", out("auto"), "--to", "fp8_channel", "--auto", "11MB",
+                   "--report-text", out("text.txt"), "--report-context", "32", "--report-tokens",
+                   "64", "--auto-tokens", "32", "--accept", "draft-acceptance", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json report = result.json();
+  const Json* automatic = report.find("automatic");
+  ASSERT_NE(automatic, nullptr);
+  const uint64_t bytes = fs::file_size(fs::path(out("auto")) / "model.safetensors");
+  EXPECT_LE(bytes, kBudget);
+  EXPECT_GT(bytes, kBudget - 600'000);  // no part gains more by BF16
+  EXPECT_EQ(automatic->find("file_bytes")->as_uint64(), bytes);
+  const std::string card = read_bytes(fs::path(out("auto")) / "README.md");
+  ASSERT_GT(automatic->find("parts")->items().size(), 10u);
+  std::map<std::string, int> formats;
+  for (const Json& part : automatic->find("parts")->items()) {
+    ++formats[part.find("format")->string()];
+    EXPECT_GE(*part.find("kld")->as_double(), 0);
+    EXPECT_NE(card.find("| " + part.find("part")->string() + " |"), std::string::npos);
+  }
+  EXPECT_GT(formats["bf16"], 0);
+  EXPECT_GT(formats["fp8_channel"], 0);
+  EXPECT_EQ(inspect(out("auto")).find("problems")->items().size(), 0u);
 }
 
 // A donor that lies about its head: every sign of the matrix that joins its two inputs is wrong.
@@ -258,6 +293,16 @@ TEST_F(Builds, RefusalsHaveTheirExitCodes) {
            {{"convert", "sprout", out("b"), "--to", "safetensors", "--type", "f16"}, 2},
            {{"convert", "sprout", out("b"), "--to", "tar"}, 2},
            {{"quantize", "sprout", out("b"), "--to", "q4_magic"}, 2},
+           {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--auto", "9MB"}, 2},  // no text
+           {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--auto", "9XB", "--report-text",
+             out("c.README.md")},
+            2},
+           {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--auto", "1KiB", "--report-text",
+             out("c.README.md")},
+            2},
+           {{"quantize", "sprout", out("b.gguf"), "--to", "q4_0", "--auto-kld", "0.01",
+             "--auto-text", out("c.README.md")},
+            2},
            {{"quantize", "sprout", out("b"), "--to", "nvfp4", "--layout", "official"}, 2},
            {{"quantize", "sprout", out("b"), "--to", "nvfp4-a4"}, 2},  // needs ranges
            {{"quantize", "sprout", out("b.gguf"), "--to", "q4_0", "--imatrix", out("a.gguf")}, 3},
@@ -298,13 +343,13 @@ TEST_F(Builds, ADiskThatFillsUpLeavesNothing) {
   EXPECT_FALSE(fs::exists(out("a.gguf")) || fs::exists(out("a.gguf.partial")));
 }
 
-// Killed anywhere, the result is absent or whole; run again, it is the one that was never killed.
+// Killed anywhere, the result is absent or whole; run again, at times killed again on the way, it
+// is the one that was never killed.
 TEST_F(Builds, AKillLeavesTheOldOrTheNewAndTheNextRunTheSameBytes) {
   expect_done({"quantize", "sprout", out("whole"), "--to", "nvfp4"});
   const auto expected = contents(out("whole"));
   std::mt19937 random(11);
   for (int i = 0; i < 10; ++i) {
-    fs::remove_all(out("killed"));
     const pid_t child = ::fork();
     if (child == 0) {
       ::execl(SLUICE_PROGRAM, SLUICE_PROGRAM, "quantize", "sprout", out("killed").c_str(), "--to",
@@ -317,10 +362,13 @@ TEST_F(Builds, AKillLeavesTheOldOrTheNewAndTheNextRunTheSameBytes) {
     ::waitpid(child, &status, 0);
     if (fs::exists(out("killed"))) {
       EXPECT_EQ(contents(out("killed")), expected);
+      fs::remove_all(out("killed"));
     }
-    expect_done({"quantize", "sprout", out("killed"), "--to", "nvfp4", "--overwrite"});
+    if (i % 3 != 0) continue;
+    expect_done({"quantize", "sprout", out("killed"), "--to", "nvfp4"});
     EXPECT_EQ(contents(out("killed")), expected);
     EXPECT_FALSE(fs::exists(out("killed.partial")));
+    fs::remove_all(out("killed"));
   }
 }
 

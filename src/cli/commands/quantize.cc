@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "checkpoint/imatrix.h"
+#include "cli/build_auto.h"
 #include "cli/build_options.h"
 #include "cli/build_proof.h"
 #include "cli/command.h"
@@ -39,6 +40,8 @@ class QuantizeCommand : public Command {
         ->check(CLI::IsMember({"none", "four-over-six", "sweep"}))
         ->capture_default_str();
     compensation_.declare(app);
+    auto_.declare(app);
+    proof_.more_gates.emplace_back(kDivergenceGate);
     proof_.declare(app);
   }
 
@@ -47,13 +50,16 @@ class QuantizeCommand : public Command {
     SLUICE_ASSIGN(const auto source, build_.open(console));
     SLUICE_ASSIGN(const int cores, build_.cores());
     quantize::BuildEvents events = build_.events(console);
+    proof_.threads = cores;
     if (!proof_.text_file.empty()) {
-      proof_.threads = cores;
-      events.judge = [&](const std::filesystem::path& model, quantize::BuildReport& report) {
-        return judge(console, source.path, model, proof_, report);
+      events.judge = [&](const std::filesystem::path& model,
+                         quantize::BuildReport& report) -> Status {
+        SLUICE_TRY(judge(console, source.path, model, proof_, report));
+        return check_divergence(console, auto_, proof_, report);
       };
     }
     ThreadPool pool(cores);
+    if (auto_.on()) SLUICE_TRY(choose_formats(console, source, auto_, proof_, pool, request));
     if (compensation_.compensates()) {
       auto& safetensors = std::get<quantize::SafetensorsRequest>(request.how);
       const bool draft =
@@ -140,6 +146,7 @@ class QuantizeCommand : public Command {
   bool strip_vision_ = false, older_ = false, kv_scales_ = false;
   CompensationOptions compensation_;
   std::unique_ptr<quantize::CompensationSource> compensation_source_;
+  AutoOptions auto_;
   ProofOptions proof_;
   std::optional<checkpoint::ImportanceMatrix> importance_;
   std::optional<quantize::ActivationRanges> activation_ranges_;

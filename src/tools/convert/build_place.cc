@@ -42,6 +42,15 @@ Status check_replaceable(const fs::path& out, bool overwrite) {
   return {};
 }
 
+uint64_t bytes_in(const fs::path& folder) {
+  uint64_t sum = 0;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.is_regular_file(error)) sum += entry.file_size(error);
+  }
+  return sum;
+}
+
 Status check_room(const fs::path& folder, uint64_t bytes) {
   std::error_code error;
   const fs::space_info space = fs::space(folder, error);
@@ -57,7 +66,7 @@ Status check_room(const fs::path& folder, uint64_t bytes) {
 }  // namespace
 
 Result<BuildPlace> BuildPlace::create(const fs::path& out, const std::vector<fs::path>& sources,
-                                      bool overwrite, uint64_t bytes) {
+                                      bool overwrite, uint64_t bytes, Leftover leftover) {
   std::error_code error;
   fs::path whole = fs::absolute(out, error).lexically_normal();
   if (!whole.has_filename()) whole = whole.parent_path();  // "folder/"
@@ -71,20 +80,23 @@ Result<BuildPlace> BuildPlace::create(const fs::path& out, const std::vector<fs:
                        fmt::format("there is no folder {}", whole.parent_path().string()),
                        "Make the folder first");
   }
+  fs::path staging = whole;
+  staging += ".partial";
+  if (leftover == Leftover::kKeep) bytes -= std::min(bytes, bytes_in(staging));
   SLUICE_TRY(check_room(whole.parent_path(), bytes));
   BuildPlace place;
   place.out_ = whole;
   place.overwrite_ = overwrite;
   if (whole.extension() == kGgufSuffix) place.file_name_ = whole.filename().string();
-  for (const char* name : {"README.md", "quantization_report.json"}) {
+  for (const char* name : {"README.md", "quantization_report.json", "error_by_layer.svg",
+                           "size_by_format.svg", "draft_acceptance.svg"}) {
     const fs::path beside = whole.parent_path() / place.companion(name);
     if (!overwrite && !place.file_name_.empty() && fs::exists(beside, error))
       return usage_error(beside.string(), "exists already and belongs to that name",
                          "Choose another name or add --overwrite");
   }
-  fs::path staging = whole;
-  staging += ".partial";
-  fs::remove_all(staging, error);
+  if (leftover == Leftover::kRemove || !fs::is_directory(staging, error))
+    fs::remove_all(staging, error);
   if (error) return file_error(staging, "remove", error);
   fs::create_directory(staging, error);
   if (error) return file_error(staging, "make", error);

@@ -16,21 +16,26 @@ class BuildPlace {
  public:
   // Refuses a place that is the source, that exists (unless `overwrite`, and then only what is a
   // build: a regular file, or a folder with a config.json or a *.gguf and without folders inside),
-  // or that has no room for `bytes` (exit 4). What an interrupted run has left is removed.
+  // or that has no room for `bytes` (exit 4). What an interrupted run has left is removed, or
+  // counted among the bytes that are there already.
+  enum class Leftover : uint8_t { kRemove, kKeep };
   static Result<BuildPlace> create(const std::filesystem::path& out,
                                    const std::vector<std::filesystem::path>& sources,
-                                   bool overwrite, uint64_t bytes);
+                                   bool overwrite, uint64_t bytes,
+                                   Leftover leftover = Leftover::kRemove);
   BuildPlace(BuildPlace&& other) noexcept;
   BuildPlace& operator=(BuildPlace&& other) noexcept;
-  ~BuildPlace();  // without commit() nothing stays
+  ~BuildPlace();  // without commit() or leave() nothing stays
 
-  // Where to write, an existing empty folder.
+  // Where to write, an existing folder; empty unless leftovers are kept.
   const std::filesystem::path& staging() const { return staging_; }
   // The name under which the lone file is to be written into staging(); empty for a folder.
   const std::string& file_name() const { return file_name_; }
   // The name of a companion ("README.md") in staging().
   std::string companion(const std::string& name) const;
   Status commit();
+  // Leaves what is written for a later run.
+  void leave() { staging_.clear(); }
 
  private:
   BuildPlace() = default;

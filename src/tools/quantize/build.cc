@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <functional>
+#include <random>
 
 #include "tools/convert/build_place.h"
+#include "tools/quantize/build_identity.h"
+#include "tools/quantize/build_journal.h"
 
 namespace sluice::quantize {
 namespace {
@@ -28,6 +32,73 @@ std::vector<fs::path> files_of(const convert::Source& source) {
   return out;
 }
 
+using Write = std::function<Status(const fs::path& model, BuildJournal& journal)>;
+
+// `lone_name`: of the weights' file in a folder; empty if the folder is the model.
+Status write_in_place(const convert::Source& source, const BuildRequest& request,
+                      const std::string& plan_identity, uint64_t bytes,
+                      const std::string& lone_name, const BuildEvents& events, BuildReport& report,
+                      const Write& write) {
+  using convert::BuildPlace;
+  SLUICE_ASSIGN(auto place,
+                BuildPlace::create(request.out, files_of(source), request.overwrite,
+                                   bytes + kBesideWeights, BuildPlace::Leftover::kKeep));
+  SLUICE_ASSIGN(BuildIdentity identity, identity_of(source));
+  identity.request = plan_identity;
+  if (events.announce) events.announce(bytes);
+  const fs::path& folder = place.staging();
+  auto journal = BuildJournal::open(folder, identity, events.notice);
+  if (!journal.ok()) {
+    place.leave();  // it is another run's
+    return std::move(journal).error();
+  }
+  const auto make = [&]() -> Status {
+    const fs::path model = lone_name.empty()           ? folder
+                           : place.file_name().empty() ? folder / lone_name
+                                                       : folder / place.file_name();
+    SLUICE_TRY(write(model, *journal));
+    if (events.judge) SLUICE_TRY(events.judge(model, report));
+    return write_report(report, folder,
+                        [&](const std::string& name) { return place.companion(name); });
+  };
+  const Status made = make();
+  if (!made.ok()) {
+    if (made.error().code == ErrorCode::kInterrupted) place.leave();
+    return made;
+  }
+  SLUICE_TRY(journal->remove());
+  return place.commit();
+}
+
+Status make_gguf(const convert::Source& source, const BuildRequest& request, const GgufRequest& how,
+                 ThreadPool& pool, const BuildEvents& events, BuildReport& report) {
+  SLUICE_ASSIGN(const GgufPlan plan, plan_gguf(source, how));
+  return write_in_place(source, request, plan_identity(plan), plan.bytes,
+                        fmt::format("model-{}.gguf", request.target), events, report,
+                        [&](const fs::path& model, BuildJournal& journal) {
+                          return write_gguf(source, plan, model, pool, events, journal, report);
+                        });
+}
+
+Status make_safetensors(const convert::Source& source, const BuildRequest& request,
+                        ThreadPool& pool, const BuildEvents& events, BuildReport& report) {
+  const auto& how = std::get<SafetensorsRequest>(request.how);
+  if (!how.recipe->layouts.empty()) report.layout = layout_name(how.layout);
+  SLUICE_ASSIGN(const SafetensorsPlan plan, plan_safetensors(source, how));
+  if (request.out.extension() == ".gguf")
+    return usage_error(request.out.string(), "a safetensors build is a folder, not a .gguf file",
+                       "Name a folder");
+  std::string identity = plan_identity(how, plan);
+  // Scales and output errors of a compensated matrix come with its codes and are in no file yet
+  // when those are: a killed build begins anew instead of mixing two runs.
+  if (how.compensation != nullptr) identity += fmt::format(" {:08x}", std::random_device()());
+  return write_in_place(source, request, identity, plan.bytes, {}, events, report,
+                        [&](const fs::path& folder, BuildJournal& journal) {
+                          return write_safetensors(source, how, plan, folder, pool, events, journal,
+                                                   report);
+                        });
+}
+
 }  // namespace
 
 Result<BuildReport> make_build(const convert::Source& source, const BuildRequest& request,
@@ -36,40 +107,10 @@ Result<BuildReport> make_build(const convert::Source& source, const BuildRequest
   BuildReport report;
   report.source = name_of(source.path);
   report.target = request.target;
-  const auto finish = [&](const convert::BuildPlace& place, const fs::path& model) -> Status {
-    if (events.judge) SLUICE_TRY(events.judge(model, report));
-    return write_report(report, place.staging() / place.companion("quantization_report.json"),
-                        place.staging() / place.companion("README.md"));
-  };
-  if (const auto* gguf = std::get_if<GgufRequest>(&request.how)) {
-    SLUICE_ASSIGN(const GgufPlan plan, plan_gguf(source, *gguf));
-    SLUICE_ASSIGN(auto place,
-                  convert::BuildPlace::create(request.out, files_of(source), request.overwrite,
-                                              plan.bytes + kBesideWeights));
-    if (events.announce) events.announce(plan.bytes);
-    const std::string name = place.file_name().empty()
-                                 ? fmt::format("model-{}.gguf", request.target)
-                                 : place.file_name();
-    const fs::path model = place.staging() / name;
-    SLUICE_TRY(write_gguf(source, plan, model, pool, events.progress, report));
-    SLUICE_TRY(finish(place, model));
-    SLUICE_TRY(place.commit());
-  } else {
-    const auto& how = std::get<SafetensorsRequest>(request.how);
-    if (!how.recipe->layouts.empty()) report.layout = layout_name(how.layout);
-    SLUICE_ASSIGN(const SafetensorsPlan plan, plan_safetensors(source, how));
-    if (request.out.extension() == ".gguf")
-      return usage_error(request.out.string(), "a safetensors build is a folder, not a .gguf file",
-                         "Name a folder");
-    SLUICE_ASSIGN(auto place,
-                  convert::BuildPlace::create(request.out, files_of(source), request.overwrite,
-                                              plan.bytes + kBesideWeights));
-    if (events.announce) events.announce(plan.bytes);
-    SLUICE_TRY(
-        write_safetensors(source, how, plan, place.staging(), pool, events.progress, report));
-    SLUICE_TRY(finish(place, place.staging()));
-    SLUICE_TRY(place.commit());
-  }
+  report.automatic = request.automatic;
+  const auto* gguf = std::get_if<GgufRequest>(&request.how);
+  SLUICE_TRY(gguf != nullptr ? make_gguf(source, request, *gguf, pool, events, report)
+                             : make_safetensors(source, request, pool, events, report));
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

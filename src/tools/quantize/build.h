@@ -3,7 +3,7 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -21,15 +21,12 @@ struct BuildRequest {
   bool overwrite = false;
   std::string target;  // for the report: "q4_k_m", "nvfp4"
   std::variant<GgufRequest, SafetensorsRequest> how;
+  std::optional<AutomaticReport> automatic;  // how the formats in `how` were chosen, if they were
 };
 
-struct BuildEvents {
-  std::function<void(uint64_t bytes)> announce;  // before anything is written
-  Progress progress;
-  // The written model before it gets its name, to be measured; an error leaves nothing behind.
-  std::function<Status(const std::filesystem::path& model, BuildReport& report)> judge;
-};
-
+// A run that was killed or interrupted leaves what it has finished in the temporary place; the same
+// request goes on from there and ends with the same bytes. What is there of another request,
+// source or program, or damaged, is thrown away with a notice.
 Result<BuildReport> make_build(const convert::Source& source, const BuildRequest& request,
                                ThreadPool& pool, const BuildEvents& events);
 

@@ -244,8 +244,8 @@ Result<BuildReport> make_copy(const Source& source, const CopyRequest& request, 
                                   model));
   }
   if (events.judge) SLUICE_TRY(events.judge(model, report));
-  SLUICE_TRY(write_report(report, place.staging() / place.companion("quantization_report.json"),
-                          place.staging() / place.companion("README.md")));
+  SLUICE_TRY(write_report(report, place.staging(),
+                          [&](const std::string& name) { return place.companion(name); }));
   SLUICE_TRY(place.commit());
   return report;
 }

@@ -64,6 +64,16 @@ convert::GgufFacts facts_of(const GgufRequest& request, bool draft) {
   return facts;
 }
 
+void report_tensor(const GgufTensor& tensor, const RowReader& reader,
+                   const convert::ErrorSum& error, BuildReport& report) {
+  const auto elements = static_cast<uint64_t>(reader.rows() * reader.columns());
+  const auto bytes = dtype_bytes(tensor.spec.dtype, elements).value_or(0);
+  report.tensors.push_back({tensor.spec.name, lower(dtype_name(tensor.spec.dtype)), reader.rows(),
+                            reader.columns(), bytes, error.relative()});
+  report.parameters += elements;
+  report.bytes += bytes;
+}
+
 }  // namespace
 
 Result<GgufPlan> plan_gguf(const Source& source, const GgufRequest& request) {
@@ -84,6 +94,9 @@ Result<GgufPlan> plan_gguf(const Source& source, const GgufRequest& request) {
       return bad_input(weight.bound->name, "GGUF has no name for this tensor");
     tensor.spec.shape = gguf_shape(weight);
     tensor.spec.dtype = rule.type(tensor.spec.name, tensor.spec.shape);
+    const auto chosen = request.chosen.find(weight.canonical);
+    if (chosen != request.chosen.end() && !weight.draft() && has_blocks(tensor.spec.dtype))
+      tensor.spec.dtype = type_for_columns(chosen->second, tensor.spec.shape.back());
     const bool kept = weight.draft() && request.draft == DraftHead::kBf16 && quantizes &&
                       has_blocks(tensor.spec.dtype);
     if (kept) tensor.spec.dtype = DType::kBF16;
@@ -112,18 +125,38 @@ Result<GgufPlan> plan_gguf(const Source& source, const GgufRequest& request) {
   return plan;
 }
 
+std::string plan_identity(const GgufPlan& plan) {
+  IdentityHash hash;
+  for (const GgufTensor& tensor : plan.tensors) {
+    hash.add(tensor.spec.name);
+    hash.add(dtype_name(tensor.spec.dtype));
+    hash.add(tensor.importance);
+  }
+  return hash.hex();
+}
+
 Status write_gguf(const Source& source, const GgufPlan& plan, const std::filesystem::path& file,
-                  ThreadPool& pool, const Progress& progress, BuildReport& report) {
+                  ThreadPool& pool, const BuildEvents& events, BuildJournal& journal,
+                  BuildReport& report) {
   std::vector<checkpoint::TensorSpec> specs;
   for (const GgufTensor& tensor : plan.tensors) specs.push_back(tensor.spec);
-  SLUICE_ASSIGN(auto writer, checkpoint::GgufWriter::create(file, plan.metadata, specs));
+  checkpoint::GgufOptions options;
+  options.kept = journal.is_intact();
+  SLUICE_ASSIGN(auto writer, checkpoint::GgufWriter::create(file, plan.metadata, specs, options));
+  const size_t kept = writer.next();
+  SLUICE_TRY(journal.begin(kept, plan.tensors.size(), events.notice));
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
     const GgufTensor& tensor = plan.tensors[i];
-    if (progress && !progress(i, plan.tensors.size(), tensor.spec.name))
-      return Error{ErrorCode::kInterrupted, file.string(), "interrupted", {}};
     const RowReader reader(source, *tensor.weight, Convention::kGguf);
+    if (i < kept) {
+      report_tensor(tensor, reader, journal.entries()[i].error, report);
+      continue;
+    }
     convert::ErrorSum error;
+    if (events.progress && !events.progress(i, plan.tensors.size(), tensor.spec.name))
+      return interrupted(tensor.spec.name);
     const auto sink = [&](std::span<const std::byte> bytes) {
+      journal.take(bytes);
       return writer.append(tensor.spec.name, bytes);
     };
     const checkpoint::StoredTensor& stored = *tensor.weight->bound->stored.front();
@@ -132,12 +165,8 @@ Status write_gguf(const Source& source, const GgufPlan& plan, const std::filesys
     SLUICE_TRY(
         convert::write_rows(reader, tensor.spec.dtype, tensor.importance, pool, sink, error));
     mapping.drop(stored.bytes);
-    const auto elements = static_cast<uint64_t>(reader.rows() * reader.columns());
-    const auto bytes = dtype_bytes(tensor.spec.dtype, elements).value_or(0);
-    report.tensors.push_back({tensor.spec.name, lower(dtype_name(tensor.spec.dtype)), reader.rows(),
-                              reader.columns(), bytes, error.relative()});
-    report.parameters += elements;
-    report.bytes += bytes;
+    SLUICE_TRY(journal.add(tensor.spec.name, error));
+    report_tensor(tensor, reader, error, report);
   }
   report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
   return writer.finish();

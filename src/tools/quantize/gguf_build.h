@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -10,6 +12,7 @@
 #include "checkpoint/gguf_writer.h"
 #include "checkpoint/imatrix.h"
 #include "tools/convert/source.h"
+#include "tools/quantize/build_journal.h"
 #include "tools/quantize/gguf_mixture.h"
 #include "tools/quantize/report.h"
 
@@ -23,6 +26,8 @@ struct GgufRequest {
   DraftHead draft = DraftHead::kBf16;
   const checkpoint::ImportanceMatrix* importance = nullptr;
   std::string importance_file;  // its name, for the file's metadata
+  // Instead of the mixture's: types of the text model's quantized tensors, by canonical name.
+  std::map<std::string, DType> chosen = {};
 };
 
 struct GgufTensor {
@@ -42,9 +47,13 @@ struct GgufPlan {
 // tensor that GGUF has no name for, an importance vector of another length.
 Result<GgufPlan> plan_gguf(const convert::Source& source, const GgufRequest& request);
 
-// Writes the file and fills in the report's tensors.
+// One hash over all that the file's bytes depend on beside source and program; its header is
+// compared when the file is opened again.
+std::string plan_identity(const GgufPlan& plan);
+
+// Writes the file and fills in the report's tensors, those of an earlier run from the journal.
 Status write_gguf(const convert::Source& source, const GgufPlan& plan,
-                  const std::filesystem::path& file, ThreadPool& pool, const Progress& progress,
-                  BuildReport& report);
+                  const std::filesystem::path& file, ThreadPool& pool, const BuildEvents& events,
+                  BuildJournal& journal, BuildReport& report);
 
 }  // namespace sluice::quantize

@@ -27,27 +27,6 @@ BlockName parse(std::string_view name) {
   return out;
 }
 
-// For rows that are not whole super-blocks (5.3).
-DType fallback(DType type, int64_t columns) {
-  if (columns % dtype_info(type).block_elements == 0) return type;
-  if (columns % 32 != 0) return DType::kF16;
-  switch (type) {
-    case DType::kQ4_K:
-      return DType::kQ5_0;
-    case DType::kQ5_K:
-      return DType::kQ5_1;
-    case DType::kQ6_K:
-      return DType::kQ8_0;
-    case DType::kQ2_K:
-    case DType::kQ3_K:
-      return DType::kQ4_0;
-    case DType::kIQ4_XS:
-      return DType::kIQ4_NL;
-    default:
-      return DType::kF16;
-  }
-}
-
 }  // namespace
 
 const std::vector<Mixture>& mixtures() {
@@ -82,6 +61,26 @@ const Mixture* find_mixture(std::string_view name) {
   return it == all.end() ? nullptr : &*it;
 }
 
+DType type_for_columns(DType type, int64_t columns) {
+  if (columns % dtype_info(type).block_elements == 0) return type;
+  if (columns % 32 != 0) return DType::kF16;
+  switch (type) {
+    case DType::kQ4_K:
+      return DType::kQ5_0;
+    case DType::kQ5_K:
+      return DType::kQ5_1;
+    case DType::kQ6_K:
+      return DType::kQ8_0;
+    case DType::kQ2_K:
+    case DType::kQ3_K:
+      return DType::kQ4_0;
+    case DType::kIQ4_XS:
+      return DType::kIQ4_NL;
+    default:
+      return DType::kF16;
+  }
+}
+
 bool stays_f32(std::string_view name, size_t rank) {
   return rank < 2 || !name.ends_with(".weight") || name.ends_with("_norm.weight") ||
          name.ends_with("ssm_conv1d.weight");
@@ -114,7 +113,7 @@ DType MixtureRule::type(std::string_view name, const std::vector<int64_t>& shape
   } else if (place.stem == "output" || (place.stem == "token_embd" && config_.tied)) {
     chosen = mixture_.base == DType::kQ8_0 ? DType::kQ8_0 : DType::kQ6_K;
   }
-  return fallback(chosen, shape.back());
+  return type_for_columns(chosen, shape.back());
 }
 
 DType MixtureRule::mixed(std::string_view stem, int64_t block) const {

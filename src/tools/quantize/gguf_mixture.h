@@ -50,6 +50,9 @@ class MixtureRule {
   int64_t blocks_;
 };
 
+// `type`, or what llama.cpp takes instead for rows that are not whole blocks of it (5.3).
+DType type_for_columns(DType type, int64_t columns);
+
 // F32 whatever the file type: vectors, norms, the convolution, side tensors (5.1).
 bool stays_f32(std::string_view name, size_t rank);
 

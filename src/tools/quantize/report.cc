@@ -7,9 +7,12 @@
 #include <map>
 
 #include "base/file.h"
+#include "tools/quantize/build_plots.h"
 
 namespace sluice::quantize {
 namespace {
+
+constexpr const char *kReportName = "quantization_report.json", *kCardName = "README.md";
 
 struct FormatSum {
   size_t tensors = 0;
@@ -162,6 +165,7 @@ Json report_json(const BuildReport& report) {
   out.set("formats", std::move(formats));
   if (report.calibration) out.set("calibration", calibration_json(*report.calibration));
   if (report.proof) out.set("proof", proof_json(*report.proof));
+  if (report.automatic) out.set("automatic", automatic_json(*report.automatic));
   Json notes = Json::array();
   for (const std::string& note : report.notes) notes.push_back(note);
   out.set("notes", std::move(notes));
@@ -200,11 +204,12 @@ std::string report_text(const BuildReport& report) {
     }
     out += "\n";
   }
+  if (report.automatic) out += automatic_text(*report.automatic);
   for (const std::string& note : report.notes) out += fmt::format("  note: {}\n", note);
   return out;
 }
 
-std::string model_card(const BuildReport& report) {
+std::string model_card(const BuildReport& report, const NameBeside& named) {
   std::string out = fmt::format(
       "# {} as {}\n\nMade by `sluice` from {}. {:.2f} MB, {:.3f} bits per weight ({} "
       "parameters).\n\n"
@@ -219,7 +224,10 @@ std::string model_card(const BuildReport& report) {
       "\nError: root of the squared difference to the source's weights over the source's squared "
       "norm. Every tensor is listed in the JSON report beside this file.\n";
   if (report.calibration) out += calibration_text(*report.calibration, by_format(report));
+  for (const BuildPlot& plot : build_plots(report))
+    out += fmt::format("\n![{}]({})\n", plot.words, named(plot.name));
   if (report.proof) out += proof_text(*report.proof);
+  if (report.automatic) out += automatic_card(*report.automatic);
   if (!report.notes.empty()) {
     out += "\n## Notes\n\n";
     for (const std::string& note : report.notes) out += fmt::format("* {}\n", note);
@@ -227,10 +235,16 @@ std::string model_card(const BuildReport& report) {
   return out;
 }
 
-Status write_report(const BuildReport& report, const std::filesystem::path& json,
-                    const std::filesystem::path& card) {
-  SLUICE_TRY(write_text(json, report_json(report).dump(1) + "\n"));
-  return write_text(card, model_card(report));
+Error interrupted(const std::string& what) {
+  return {ErrorCode::kInterrupted, what, "interrupted", "The same command goes on from here"};
+}
+
+Status write_report(const BuildReport& report, const std::filesystem::path& folder,
+                    const NameBeside& named) {
+  for (const BuildPlot& plot : build_plots(report))
+    SLUICE_TRY(write_text(folder / named(plot.name), plot.svg));
+  SLUICE_TRY(write_text(folder / named(kReportName), report_json(report).dump(1) + "\n"));
+  return write_text(folder / named(kCardName), model_card(report, named));
 }
 
 }  // namespace sluice::quantize

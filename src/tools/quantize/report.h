@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "tools/quantize/automatic_report.h"
 
 namespace sluice::quantize {
 
@@ -51,6 +52,7 @@ struct BuildReport {
   double seconds = 0;
   std::optional<Calibration> calibration;
   std::optional<Proof> proof;
+  std::optional<AutomaticReport> automatic;
   double bits_per_weight() const {
     return parameters > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(parameters) : 0;
   }
@@ -60,14 +62,30 @@ struct BuildReport {
 // stop.
 using Progress = std::function<bool(size_t done, size_t total, const std::string& name)>;
 
+// What the caller hears of a build while it is made, and may do; all may be empty.
+struct BuildEvents {
+  std::function<void(uint64_t bytes)> announce;         // before anything is written
+  std::function<void(const std::string& line)> notice;  // what became of an earlier run's tensors
+  Progress progress;
+  // The written model before it gets its name, to be measured; an error leaves nothing behind.
+  std::function<Status(const std::filesystem::path& model, BuildReport& report)> judge;
+};
+
+// The error of a build that `progress` or a signal has stopped: what is done stays for the next
+// run.
+Error interrupted(const std::string& what);
+
 Json report_json(const BuildReport& report);
+// What a file beside the weights is called in this build: of a lone x.gguf "README.md" is
+// "x.README.md".
+using NameBeside = std::function<std::string(const std::string& name)>;
 // The model card. Numbers only; nothing that changes from run to run.
-std::string model_card(const BuildReport& report);
+std::string model_card(const BuildReport& report, const NameBeside& named);
 // A table for people: formats with their counts, sizes and errors.
 std::string report_text(const BuildReport& report);
 
-// Writes both into `folder` under the given names.
-Status write_report(const BuildReport& report, const std::filesystem::path& json,
-                    const std::filesystem::path& card);
+// Writes report, card and pictures into `folder`.
+Status write_report(const BuildReport& report, const std::filesystem::path& folder,
+                    const NameBeside& named);
 
 }  // namespace sluice::quantize

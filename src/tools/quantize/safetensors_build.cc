@@ -85,37 +85,55 @@ class Build {
     for (const PlannedTensor& tensor : plan.tensors) {
       by_name_[tensor.spec.name] = &tensor;
       if (tensor.kind == PlaneKind::kScales) scale_of_[tensor.weight] = &tensor;
+      if (tensor.kind == PlaneKind::kCodes) codes_of_[tensor.weight] = &tensor;
     }
   }
 
-  Status write(checkpoint::SafetensorsWriter& writer, const Progress& progress) {
+  Status write(checkpoint::SafetensorsWriter& writer, const Progress& progress,
+               BuildJournal& journal) {
     const auto& order = writer.plan();
+    const size_t kept = writer.next();
     if (request_.compensation != nullptr) SLUICE_TRY(expect_factors(order));
     for (size_t i = 0; i < order.size(); ++i) {
       const std::string& name = order[i].name;
-      if (progress && !progress(i, order.size(), name))
-        return Error{ErrorCode::kInterrupted, name, "interrupted", {}};
       const PlannedTensor& tensor = *by_name_.at(name);
+      count(tensor);
+      if (i < kept) {
+        if (has_error(tensor)) errors_[tensor.weight] = journal.entries()[i].error;
+        written(tensor);
+        continue;
+      }
+      if (progress && !progress(i, order.size(), name)) return interrupted(name);
       const auto sink = [&](std::span<const std::byte> bytes) {
+        journal.take(bytes);
         return writer.append(name, bytes);
       };
       SLUICE_TRY(write_plane(tensor, sink));
-      uint64_t elements = 1;
-      for (const int64_t extent : tensor.spec.shape) elements *= static_cast<uint64_t>(extent);
-      const uint64_t bytes = dtype_bytes(tensor.spec.dtype, elements).value_or(0);
-      report_.bytes += bytes;
-      bytes_of_[tensor.weight] += bytes;
+      written(tensor);
+      SLUICE_TRY(journal.add(name, has_error(tensor) ? errors_.at(tensor.weight) : ErrorSum()));
     }
     finish_report(order);
     return {};
   }
 
  private:
-  Status write_plane(const PlannedTensor& tensor, const convert::Sink& sink) {
-    if (tensor.kind == PlaneKind::kVision) {
+  // Planes that stand for a weight in the report.
+  static bool has_error(const PlannedTensor& tensor) {
+    return tensor.kind == PlaneKind::kPlain || tensor.kind == PlaneKind::kCodes;
+  }
+
+  void count(const PlannedTensor& tensor) {
+    uint64_t elements = 1;
+    for (const int64_t extent : tensor.spec.shape) elements *= static_cast<uint64_t>(extent);
+    const uint64_t bytes = dtype_bytes(tensor.spec.dtype, elements).value_or(0);
+    report_.bytes += bytes;
+    bytes_of_[tensor.weight] += bytes;
+    if (tensor.kind == PlaneKind::kVision)
       report_.parameters += static_cast<uint64_t>(tensor.stored->elements());
-      return sink(tensor.stored->bytes);
-    }
+  }
+
+  Status write_plane(const PlannedTensor& tensor, const convert::Sink& sink) {
+    if (tensor.kind == PlaneKind::kVision) return sink(tensor.stored->bytes);
     if (tensor.kind == PlaneKind::kCacheScale) {
       Bytes scale(static_cast<size_t>(dtype_info(tensor.spec.dtype).block_bytes));
       store(scale, 0, tensor.spec.dtype, tensor.cache_scale);
@@ -133,16 +151,20 @@ class Build {
         return write_input_scale(tensor, sink);
       case PlaneKind::kScales:
         if (is_fp8(tensor.format)) SLUICE_TRY(ensure_fp8_scales(reader, tensor));
-        SLUICE_CHECK(scales_.contains(tensor.weight), "scales of {} before its codes",
-                     tensor.spec.name);
+        if (!scales_.contains(tensor.weight)) SLUICE_TRY(make_codes_again(reader, tensor));
         SLUICE_TRY(sink(scales_.at(tensor.weight)));
         break;
       default:
         SLUICE_TRY(is_fp8(tensor.format) ? write_fp8_codes(reader, tensor, sink)
                                          : write_nvfp4_codes(reader, tensor, sink));
     }
-    if (!half_written_.insert(tensor.weight).second) scales_.erase(tensor.weight);
     return {};
+  }
+
+  // Scales are needed until both planes are written.
+  void written(const PlannedTensor& tensor) {
+    const bool pair = tensor.kind == PlaneKind::kCodes || tensor.kind == PlaneKind::kScales;
+    if (pair && !half_written_.insert(tensor.weight).second) scales_.erase(tensor.weight);
   }
 
   // ---------------------------------------------- FP8
@@ -260,6 +282,15 @@ class Build {
 
   static Status write_float(float value, const convert::Sink& sink) {
     return sink(std::as_bytes(std::span(&value, 1)));
+  }
+
+  // NVFP4 finds scales and codes together: an earlier run that ended between the two has left the
+  // codes only.
+  Status make_codes_again(const RowReader& reader, const PlannedTensor& scales) {
+    const auto codes = codes_of_.find(scales.weight);
+    SLUICE_CHECK(codes != codes_of_.end(), "{} belongs to no codes", scales.spec.name);
+    return write_nvfp4_codes(reader, *codes->second,
+                             [](std::span<const std::byte>) { return Status(); });
   }
 
   Status write_nvfp4_codes(const RowReader& reader, const PlannedTensor& tensor,
@@ -381,6 +412,7 @@ class Build {
     };
     SLUICE_TRY(convert::for_each_slab(reader, pool_, 1, work, finish));
     ErrorSum& error = errors_[tensor.weight];
+    error = {};
     for (const ErrorSum& sum : sums) {
       error.squared_error += sum.squared_error;
       error.squared_norm += sum.squared_norm;
@@ -392,7 +424,7 @@ class Build {
   void finish_report(const std::vector<checkpoint::TensorSpec>& order) {
     for (const checkpoint::TensorSpec& spec : order) {
       const PlannedTensor& tensor = *by_name_.at(spec.name);
-      if (tensor.kind != PlaneKind::kPlain && tensor.kind != PlaneKind::kCodes) continue;
+      if (!has_error(tensor)) continue;
       const EncodedMatrix& matrix = tensor.weight->bound->matrix;
       const bool quantized = tensor.kind == PlaneKind::kCodes;
       const Format plain = spec.dtype == DType::kF32 ? Format::kF32 : Format::kBF16;
@@ -410,7 +442,7 @@ class Build {
   ThreadPool& pool_;
   BuildReport& report_;
   std::map<std::string, const PlannedTensor*> by_name_;
-  std::map<const SourceWeight*, const PlannedTensor*> scale_of_;
+  std::map<const SourceWeight*, const PlannedTensor*> scale_of_, codes_of_;
   std::map<const SourceWeight*, Bytes> scales_;
   std::set<const SourceWeight*> half_written_;  // codes or scales
   std::map<const SourceWeight*, ErrorSum> errors_;
@@ -426,14 +458,39 @@ Status write_json(const std::filesystem::path& path, const Json& json) {
 
 }  // namespace
 
+std::string plan_identity(const SafetensorsRequest& request, const SafetensorsPlan& plan) {
+  IdentityHash hash;
+  hash.add(layout_name(request.layout));
+  hash.add(static_cast<int64_t>(request.search));
+  for (const PlannedTensor& tensor : plan.tensors) {
+    hash.add(tensor.spec.name);
+    hash.add(dtype_name(tensor.spec.dtype));
+    hash.add(static_cast<int64_t>(tensor.kind));
+    hash.add(format_name(tensor.format));
+    hash.add(tensor.importance);
+    hash.add(std::span(&tensor.cache_scale, 1));
+    if (tensor.kind != PlaneKind::kInputScale) continue;
+    for (const std::string& module : fused_with(tensor.module)) {
+      const float amax = request.ranges->find(module).value_or(0);
+      hash.add(std::span(&amax, 1));
+    }
+  }
+  return hash.hex();
+}
+
 Status write_safetensors(const Source& source, const SafetensorsRequest& request,
                          const SafetensorsPlan& plan, const std::filesystem::path& folder,
-                         ThreadPool& pool, const Progress& progress, BuildReport& report) {
+                         ThreadPool& pool, const BuildEvents& events, BuildJournal& journal,
+                         BuildReport& report) {
   std::vector<checkpoint::TensorSpec> specs;
   for (const PlannedTensor& tensor : plan.tensors) specs.push_back(tensor.spec);
-  SLUICE_ASSIGN(auto writer, checkpoint::SafetensorsWriter::create(folder, std::move(specs)));
+  checkpoint::SafetensorsOptions options;
+  options.kept = journal.is_intact();
+  SLUICE_ASSIGN(auto writer,
+                checkpoint::SafetensorsWriter::create(folder, std::move(specs), options));
+  SLUICE_TRY(journal.begin(writer.next(), writer.plan().size(), events.notice));
   Build build(source, request, plan, pool, report);
-  SLUICE_TRY(build.write(writer, progress));
+  SLUICE_TRY(build.write(writer, events.progress, journal));
   SLUICE_TRY(writer.finish());
   report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
   convert::PublishedFacts facts;

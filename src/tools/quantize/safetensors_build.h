@@ -2,6 +2,7 @@
 // lies beside the weights.
 #pragma once
 
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,9 @@ struct SafetensorsRequest {
   bool cache_scales = false;  // scales for keys and values in FP8, from `ranges`
   // Rounds with compensation of errors if given (GPTQ), else each weight by itself.
   CompensationSource* compensation = nullptr;
+  // Instead of the recipe's: formats of modules of the text model, by canonical name. What engines
+  // fuse has one format.
+  std::map<std::string, Format> chosen = {};
 };
 
 // What one tensor of the build holds.
@@ -71,9 +75,14 @@ struct SafetensorsPlan {
 Result<SafetensorsPlan> plan_safetensors(const convert::Source& source,
                                          const SafetensorsRequest& request);
 
-// Writes weights, index, configs and side files into `folder`, which exists and is empty.
+// One hash over all that the weights' bytes depend on beside source and program.
+std::string plan_identity(const SafetensorsRequest& request, const SafetensorsPlan& plan);
+
+// Writes weights, index, configs and side files into `folder`, where nothing is but the journal and
+// the weights it speaks of.
 Status write_safetensors(const convert::Source& source, const SafetensorsRequest& request,
                          const SafetensorsPlan& plan, const std::filesystem::path& folder,
-                         ThreadPool& pool, const Progress& progress, BuildReport& report);
+                         ThreadPool& pool, const BuildEvents& events, BuildJournal& journal,
+                         BuildReport& report);
 
 }  // namespace sluice::quantize

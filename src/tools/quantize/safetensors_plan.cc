@@ -70,6 +70,8 @@ class Planner {
     Format format = Format::kBF16;
     if (!weight.bound->vector)
       format = module_format(*request_.recipe, module, facts_.draft_quantized);
+    const auto chosen = request_.chosen.find(module);
+    if (chosen != request_.chosen.end() && !weight.bound->vector) format = chosen->second;
     const int64_t block = block_columns(format);
     if (block > 0 && weight.bound->matrix.columns % block != 0) {
       plan_.notes.push_back(fmt::format("{} stays BF16: its {} columns are not blocks of {}",

@@ -1,0 +1,85 @@
+// The journal of a build that is being written: what was asked, and which tensors are whole, with a
+// hash of their bytes and the error that was measured. The next run goes on from it after a kill
+// (docs/decisions/builds-are-written-beside.md).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "checkpoint/kept_tensors.h"
+#include "tools/convert/row_stream.h"
+#include "tools/quantize/build_identity.h"
+
+namespace sluice::quantize {
+
+struct JournalEntry {
+  std::string tensor;
+  uint64_t hash = 0;        // of its bytes
+  convert::ErrorSum error;  // zero where none is measured
+  uint64_t end = 0;         // of its line, from the journal's first byte
+  uint64_t chain = 0;       // what the next line's hash begins with
+};
+
+struct ParsedJournal {
+  BuildIdentity identity;
+  JournalEntry head;  // end and chain of the first line
+  std::vector<JournalEntry> entries;
+  // Why what follows the entries is not believed; empty if nothing does. Half a line at the end is
+  // what a kill leaves, no damage.
+  std::string damage;
+};
+
+// A line is `HASH JSON`, where HASH covers the JSON and all lines before: a line that was changed,
+// lost or moved ends what is believed. An error if not even the first line can be.
+Result<ParsedJournal> parse_journal(std::string_view text);
+
+class BuildJournal {
+ public:
+  using Notice = std::function<void(const std::string&)>;
+
+  // Opens the journal in the folder `staging`, or begins one. What lies there of another source,
+  // request or program is removed with a notice; so is all but the weights, since it is made again
+  // in no time. Errors: another process is writing there at this moment (kUsage).
+  static Result<BuildJournal> open(const std::filesystem::path& staging,
+                                   const BuildIdentity& identity, const Notice& notice);
+  BuildJournal(BuildJournal&& other) noexcept;
+  BuildJournal& operator=(BuildJournal&& other) noexcept;
+  ~BuildJournal();
+
+  // The earlier run's tensors, in the writer's order.
+  const std::vector<JournalEntry>& entries() const { return parsed_.entries; }
+  // Whether the entry of a number is of that name and of these bytes; borrows the journal.
+  checkpoint::IsIntact is_intact() const;
+  // Keeps the first `tensors` entries of `total` tensors and says what becomes of the others.
+  Status begin(size_t tensors, size_t total, const Notice& notice);
+
+  // The bytes of the tensor at hand, in order, as they go to the writer.
+  void take(std::span<const std::byte> bytes);
+  // They are all with the writer: a kill from here on does not lose the tensor.
+  Status add(const std::string& tensor, const convert::ErrorSum& error);
+
+  // The build is whole: the journal goes.
+  Status remove();
+
+ private:
+  BuildJournal();
+  Status start_over(const BuildIdentity& identity);
+  Status write_line(const std::string& json);
+
+  struct Hasher;
+  std::filesystem::path file_;
+  int descriptor_ = -1;  // locked while this object lives
+  ParsedJournal parsed_;
+  uint64_t chain_ = 0;  // of the last line that is written
+  std::unique_ptr<Hasher> hasher_;
+};
+
+}  // namespace sluice::quantize
