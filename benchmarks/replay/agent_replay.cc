@@ -19,7 +19,6 @@
 
 #include "base/file.h"
 #include "models/random_model.h"
-#include "replay/cut_tokenizer.h"
 #include "server/agent.h"
 #include "support/paths.h"
 
@@ -37,7 +36,6 @@ struct Arguments {
   size_t conversations = 1000, turns = 1000, probes = 0;
   int64_t context = 65'536, sequences = 20;
   uint64_t cache = uint64_t{256} << 20;
-  int64_t vocabulary = 16'384;
   int threads = 1, draft_depth = 0;
   bool reread = false, restart = false;
 };
@@ -52,7 +50,7 @@ const std::map<std::string, Habit>& clients() {
 
 // Of the size of the tests' models: what is read again and what is not does not depend on it, and
 // reading half a million tokens takes minutes all the same.
-ModelShape small_shape(int64_t context, int64_t vocabulary) {
+ModelShape small_shape(int64_t context) {
   ModelShape shape;
   shape.name = "replay";
   shape.layers = 4;
@@ -64,7 +62,6 @@ ModelShape small_shape(int64_t context, int64_t vocabulary) {
   shape.value_heads = 6;
   shape.gdn_head_dim = 32;
   shape.context = context;
-  if (vocabulary > 0) shape.vocabulary = vocabulary;
   shape.tied = true;
   return shape;
 }
@@ -105,14 +102,9 @@ class Replay {
     conversations_.resize(std::min(conversations_.size(), arguments.conversations));
     for (auto& conversation : conversations_)
       conversation.turns.resize(std::min(conversation.turns.size(), arguments.turns));
-    fs::path tokenizer = arguments.tokenizer;
-    if (arguments.vocabulary > 0) {
-      tokenizer = model_folder_.path() / "tokenizer.json";
-      cut_tokenizer(arguments.tokenizer, arguments.vocabulary, tokenizer);
-    }
     const auto written = write_random_safetensors(
-        model_folder_.path() / "model", small_shape(arguments.context, arguments.vocabulary), false,
-        {.seed = 1, .overwrite = false, .tokenizer = tokenizer});
+        model_folder_.path() / "model", small_shape(arguments.context), false,
+        {.seed = 1, .overwrite = false, .tokenizer = arguments.tokenizer});
     if (!written.ok()) throw std::runtime_error(written.error().message());
     model_ = std::make_unique<test::GoldenModel>(
         model_folder_.path() / "model", backend::BackendOptions{"cpu", arguments.threads, {}},
@@ -234,9 +226,6 @@ int main(int argc, char** argv) {
   app.add_option("--conversations", arguments.conversations, "At most so many");
   app.add_option("--turns", arguments.turns, "At most so many of each");
   app.add_option("--context", arguments.context)->capture_default_str();
-  app.add_option("--vocabulary", arguments.vocabulary,
-                 "Rows: the tokenizer is cut to its first merges; 0: as published, much slower")
-      ->capture_default_str();
   app.add_option("--sequences", arguments.sequences)->capture_default_str();
   app.add_option("--prefix-cache", arguments.cache)->capture_default_str();
   app.add_option("--draft-depth", arguments.draft_depth)->capture_default_str();
