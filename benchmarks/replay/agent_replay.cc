@@ -43,6 +43,7 @@ struct Arguments {
 const std::map<std::string, Habit>& clients() {
   static const std::map<std::string, Habit> kClients = {{"openai", Habit::kOpenAi},
                                                         {"openai-lossy", Habit::kOpenAiLossy},
+                                                        {"qwen-code", Habit::kQwenCode},
                                                         {"anthropic", Habit::kAnthropic},
                                                         {"claude-code", Habit::kClaudeCode}};
   return kClients;
@@ -217,7 +218,8 @@ int main(int argc, char** argv) {
                  "agentic_coding.jsonl; none: one made-up session of 27,000 tokens of head");
   app.add_option("--tokenizer", arguments.tokenizer, "tokenizer.json of the family")->required();
   app.add_option("--template", arguments.chat_template, "its chat template")->required();
-  app.add_option("--client", arguments.client, "openai, openai-lossy, anthropic or claude-code")
+  app.add_option("--client", arguments.client,
+                 "openai, openai-lossy, qwen-code, anthropic or claude-code")
       ->check(CLI::IsMember(clients()))
       ->capture_default_str();
   app.add_flag("--reread-answers", arguments.reread, "As --reuse-answers off");

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "server/anthropic_stream.h"
+#include "server/openai_stream.h"
 
 namespace sluice::test {
 namespace {
@@ -114,6 +115,67 @@ class Agent::OpenAi final : public Protocol {
  private:
   const Json tools_;
   const bool lossy_;
+  Json messages_ = Json::array();
+  std::vector<std::string> ids_;  // of the last answer's calls
+};
+
+// QwenLM/qwen-code, packages/core/src/core/openaiContentGenerator (pipeline.ts, converter.ts): it
+// keeps messages in another form and writes OpenAI's from that each time.
+class Agent::QwenCode final : public Protocol {
+ public:
+  explicit QwenCode(const RecordedConversation& conversation) : tools_(conversation.tools) {
+    if (!conversation.system.empty()) messages_.push_back(message("system", conversation.system));
+    messages_.push_back(message("user", Json::Array{text_block(conversation.question)}));
+  }
+  Post request(uint64_t seed, int64_t max_tokens) override {
+    Json body = Json::object();
+    body.set("model", "replayed");
+    body.set("messages", messages_);
+    body.set("temperature", 0);
+    body.set("max_tokens", max_tokens);
+    body.set("stream", true);
+    Json options = Json::object();
+    options.set("include_usage", true);
+    body.set("stream_options", std::move(options));
+    body.set("tools", tools_);
+    body.set("seed", static_cast<int64_t>(seed));
+    return {kChatPath, std::move(body)};
+  }
+  Usage take_answer(const Reply& reply) override {
+    const Json body = read_openai_stream(reply.body);
+    const Json& said = *body.find("choices")->items().front().find("message");
+    const std::string& text = said.find("content")->string();
+    const std::string& thought = said.find("reasoning_content")->string();
+    Json kept = message("assistant", text.empty() && thought.empty() ? Json() : Json(text));
+    ids_.clear();
+    if (const Json* calls = said.find("tool_calls")) {
+      Json written = Json::array();
+      for (const Json& call : calls->items()) {
+        ids_.push_back(call.find("id")->string());
+        Json made = call;
+        Json& function = *made.find("function");
+        function.set("arguments", parse_json(function.find("arguments")->string())->dump());
+        written.push_back(std::move(made));
+      }
+      kept.set("tool_calls", std::move(written));
+    }
+    if (!thought.empty()) kept.set("reasoning_content", thought);
+    messages_.push_back(std::move(kept));
+    const Json& usage = *body.find("usage");
+    return {number(usage, "prompt_tokens"),
+            number(*usage.find("prompt_tokens_details"), "cached_tokens"),
+            number(usage, "completion_tokens")};
+  }
+  void add_results(const std::vector<std::string>& results) override {
+    for (size_t i = 0; i < results.size(); ++i) {
+      messages_.push_back(message(
+          "tool", results[i].empty() ? Json("") : Json(Json::Array{text_block(results[i])})));
+      messages_.items().back().set("tool_call_id", ids_.at(i));
+    }
+  }
+
+ private:
+  const Json tools_;
   Json messages_ = Json::array();
   std::vector<std::string> ids_;  // of the last answer's calls
 };
@@ -229,6 +291,9 @@ Agent::Agent(const RecordedConversation& conversation, const tokenizer::Tokenize
     case Habit::kOpenAiLossy:
       protocol_ = std::make_unique<OpenAi>(conversation, setup_.habit == Habit::kOpenAiLossy);
       break;
+    case Habit::kQwenCode:
+      protocol_ = std::make_unique<QwenCode>(conversation);
+      break;
     case Habit::kAnthropic:
     case Habit::kClaudeCode:
       protocol_ = std::make_unique<Anthropic>(conversation, setup_.habit == Habit::kClaudeCode);
@@ -253,6 +318,7 @@ std::optional<Post> Agent::next() {
     probe.body.set("max_tokens", kProbeTokens);
     probe.body.set("temperature", 1);
     probe.body.set("stream", false);
+    if (Json* options = probe.body.find("stream_options")) *options = Json();
     if (probe.path == kChatPath) probe.body.set("logprobs", true);
     probes_.push_back({probe, ""});
     return probe;

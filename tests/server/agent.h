@@ -49,6 +49,7 @@ std::vector<tokenizer::TokenId> as_sampled(const RecordedTurn& turn,
 enum class Habit {
   kOpenAi,       // whole answers, sent back as they came
   kOpenAiLossy,  // the same, but thoughts are dropped and arguments spelled anew
+  kQwenCode,     // OpenAI's streams, in Qwen Code's form: texts in parts, arguments written by JSON
   kAnthropic,    // streams, sent back as they came
   kClaudeCode,   // the same, with all that Claude Code adds and changes from request to request
 };
@@ -96,6 +97,7 @@ class Agent final : public Client {
  private:
   class Protocol;
   class OpenAi;
+  class QwenCode;
   class Anthropic;
   uint64_t seed() const { return setup_.seed + costs_.size(); }
 

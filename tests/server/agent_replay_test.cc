@@ -138,6 +138,8 @@ std::string habit_name(const testing::TestParamInfo<Habit>& tested) {
       return "OpenAi";
     case Habit::kOpenAiLossy:
       return "OpenAiLossy";
+    case Habit::kQwenCode:
+      return "QwenCode";
     case Habit::kAnthropic:
       return "Anthropic";
     case Habit::kClaudeCode:
@@ -146,7 +148,8 @@ std::string habit_name(const testing::TestParamInfo<Habit>& tested) {
   return "";
 }
 INSTANTIATE_TEST_SUITE_P(Clients, AgentReplay,
-                         testing::Values(Habit::kOpenAiLossy, Habit::kAnthropic), habit_name);
+                         testing::Values(Habit::kOpenAiLossy, Habit::kQwenCode, Habit::kAnthropic),
+                         habit_name);
 
 // What Claude Code sends, smaller (of its size by hand: benchmarks/replay): a changing billing line
 // first, a system message last, adaptive thinking, results not in the order of their calls. Every

@@ -5,6 +5,8 @@
 #include <optional>
 #include <stdexcept>
 
+#include "server/begins_json.h"
+
 namespace sluice::test {
 namespace {
 
@@ -22,32 +24,6 @@ const Json& member(const Json& object, std::string_view name) {
   const Json* value = object.find(name);
   if (value == nullptr) broken(fmt::format("no {}", name), object);
   return *value;
-}
-
-// Whether something can be written behind `text` that makes it JSON: what Anthropic's SDK asks of
-// each piece of a call's arguments.
-bool begins_json(std::string_view text) {
-  std::string closing;
-  bool in_string = false, escaped = false;
-  for (const char c : text) {
-    if (in_string) {
-      if (escaped) {
-        escaped = false;
-      } else if (c == '\\') {
-        escaped = true;
-      } else if (c == '"') {
-        in_string = false;
-      }
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      closing += c == '{' ? '}' : ']';
-    } else if (c == '}' || c == ']') {
-      if (closing.empty() || closing.back() != c) return false;
-      closing.pop_back();
-    }
-  }
-  return text.empty() || text.front() == '{';
 }
 
 // Where a stream may stand.
