@@ -11,17 +11,15 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <random>
-#include <utility>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "ops/backend.h"
+#include "take.h"
 
 namespace sluice {
 namespace {
@@ -31,15 +29,6 @@ constexpr int64_t kGdnLayers = 48, kKeyHeads = 16, kValueHeads = 48, kDim = 128;
 constexpr int64_t kQueryHeads = 24, kKvHeads = 4, kHeadDim = 256;
 constexpr int64_t kHidden = 5120, kFeedForward = 17408;
 constexpr int64_t kMaxRows = 512;
-
-template <typename T>
-T take(Result<T> result) {
-  if (!result.ok()) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::exit(1);
-  }
-  return std::move(result).value();
-}
 
 ops::Backend& backend() {
   static const auto instance = take(cpu::create_cpu_backend({.threads = usable_cores()}));

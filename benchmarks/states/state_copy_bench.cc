@@ -5,8 +5,6 @@
 //                    --benchmark_report_aggregates_only=true
 #include <benchmark/benchmark.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -16,18 +14,10 @@
 #include "backend/registry.h"
 #include "base/memory.h"
 #include "runtime/cache/state_store.h"
+#include "take.h"
 
 namespace sluice {
 namespace {
-
-template <typename T>
-T take(Result<T> result) {
-  if (!result.ok()) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::exit(1);
-  }
-  return std::move(result).value();
-}
 
 // spec/architecture.md section 1.
 struct Shape {

@@ -26,6 +26,7 @@
 #include "model/binding.h"
 #include "model/text/text_model.h"
 #include "ops/batch.h"
+#include "take.h"
 #include "tokenizer/tokenizer.h"
 
 namespace sluice::bench {
@@ -34,15 +35,6 @@ namespace {
 constexpr int64_t kPieces = 17, kWindow = kPieces * ops::kGrid;
 constexpr int64_t kPlaces[] = {64, 256, 512, 1024};
 enum Slot : int32_t { kExact, kTrial, kSlots };
-
-template <typename T>
-T take(Result<T> result) {
-  if (!result.ok()) {
-    std::fprintf(stderr, "%s\n", result.error().message().c_str());
-    std::exit(1);
-  }
-  return std::move(result).value();
-}
 
 // All conversations one after the other.
 std::vector<int32_t> read_tokens(const std::string& folder, const std::string& file, size_t most) {

@@ -54,6 +54,13 @@ struct Usage {
   int64_t prompt = 0, cached = 0, output = 0;
 };
 
+Usage openai_usage(const Json& body) {
+  const Json& usage = *body.find("usage");
+  return {number(usage, "prompt_tokens"),
+          number(*usage.find("prompt_tokens_details"), "cached_tokens"),
+          number(usage, "completion_tokens")};
+}
+
 }  // namespace
 
 // One side of a protocol, with the conversation so far.
@@ -100,10 +107,7 @@ class Agent::OpenAi final : public Protocol {
       answer.set("reasoning_content", Json());
     }
     messages_.push_back(std::move(answer));
-    const Json& usage = *body.find("usage");
-    return {number(usage, "prompt_tokens"),
-            number(*usage.find("prompt_tokens_details"), "cached_tokens"),
-            number(usage, "completion_tokens")};
+    return openai_usage(body);
   }
   void add_results(const std::vector<std::string>& results) override {
     for (size_t i = 0; i < results.size(); ++i) {
@@ -161,10 +165,7 @@ class Agent::QwenCode final : public Protocol {
     }
     if (!thought.empty()) kept.set("reasoning_content", thought);
     messages_.push_back(std::move(kept));
-    const Json& usage = *body.find("usage");
-    return {number(usage, "prompt_tokens"),
-            number(*usage.find("prompt_tokens_details"), "cached_tokens"),
-            number(usage, "completion_tokens")};
+    return openai_usage(body);
   }
   void add_results(const std::vector<std::string>& results) override {
     for (size_t i = 0; i < results.size(); ++i) {
