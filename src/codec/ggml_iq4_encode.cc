@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "codec/bytes.h"
 #include "codec/ggml_encode.h"
@@ -24,55 +25,66 @@ uint8_t nearest_level(float v) {
   return static_cast<uint8_t>(v - low < high - v ? below : below + 1);
 }
 
-// Scale of one block of 32: the best of 2 * kTries + 1 by weighted squared error, after a first
-// plain guess.
-float search_scale(Row x, Row weights) {
-  float peak = 0;
-  for (const float value : x) {
-    if (std::fabs(value) > std::fabs(peak)) peak = value;
+// The same for values side by side, as the levels themselves: all that are passed, step by step.
+// The sum of neighbouring levels is exact, so that a value is passed where its distance from the
+// lower one is not smaller, in F32 as in real numbers.
+Lanes nearest_levels(Lanes v) {
+  Lanes level = all_lanes(static_cast<float>(kIq4Levels[0]));
+  for (size_t i = 1; i < kIq4Levels.size(); ++i) {
+    const auto low = static_cast<float>(kIq4Levels[i - 1]),
+               high = static_cast<float>(kIq4Levels[i]);
+    const LaneBits passed = v >= (low + high) / 2;
+    level += (Lanes)(passed & (LaneBits)all_lanes(high - low));
   }
-  if (std::fabs(peak) < kGroupEpsilon) return 0;
+  return level;
+}
+
+// Scales of four blocks of 32: the best of 2 * kTries + 1 by weighted squared error, after a first
+// plain guess.
+Lanes search_scales(const SearchBlocks& blocks) {
+  const Lanes peak = extremes(blocks);
   struct Sums {
-    float qx = 0, q2 = 0;
+    Lanes qx, q2;
   };
-  const auto sums_at = [&](float inverse) {
-    Sums sums;
-    for (size_t i = 0; i < x.size(); ++i) {
-      const auto q = static_cast<float>(kIq4Levels[nearest_level(inverse * x[i])]);
-      sums.qx += weights[i] * q * x[i];
-      sums.q2 += weights[i] * q * q;
+  const auto sums_at = [&](Lanes inverse) {
+    Sums sums{};
+    for (size_t i = 0; i < kWidth; ++i) {
+      const Lanes q = nearest_levels(inverse * blocks.x[i]);
+      sums.qx += blocks.weights[i] * q * blocks.x[i];
+      sums.q2 += blocks.weights[i] * q * q;
     }
     return sums;
   };
   const auto lowest = static_cast<float>(kIq4Levels[0]);
-  Sums sums = sums_at(1 / (-peak / lowest));
-  float scale = sums.qx / sums.q2;
-  float best = scale * sums.qx;
+  Sums sums = sums_at(1.0f / (-peak / lowest));
+  Lanes scale = sums.qx / sums.q2;
+  Lanes best = scale * sums.qx;
   for (int k = -kTries; k <= kTries; ++k) {
     sums = sums_at((static_cast<float>(k) + lowest) / peak);
-    if (sums.q2 > 0 && sums.qx * sums.qx > best * sums.q2) {
-      scale = sums.qx / sums.q2;
-      best = scale * sums.qx;
-    }
+    const LaneBits better = (sums.q2 > 0.0f) & (sums.qx * sums.qx > best * sums.q2);
+    scale = better ? sums.qx / sums.q2 : scale;
+    best = better ? scale * sums.qx : best;
   }
-  return scale;
-}
-
-// Weights inside a super-block: x^2, or importance times the root of twice its mean square plus
-// x^2.
-std::array<float, kWidth> weights_of(Row x, Row importance, float variance) {
-  std::array<float, kWidth> weights;
-  for (size_t i = 0; i < kWidth; ++i) {
-    weights[i] =
-        importance.empty() ? x[i] * x[i] : importance[i] * std::sqrt(variance + x[i] * x[i]);
-  }
-  return weights;
+  return magnitudes(peak) < kGroupEpsilon ? Lanes{} : scale;
 }
 
 float doubled_mean_square(Row x) {
   float sum = 0;
   for (const float value : x) sum += value * value;
   return sum * (2.0f / static_cast<float>(x.size()));
+}
+
+// Scales of `count` blocks. Their elements weigh x^2, or importance times the root of `variance`,
+// twice the mean square, plus x^2.
+Lanes block_scales(Row x, Row importance, size_t count, Lanes variance) {
+  SearchBlocks blocks;
+  blocks.take(x, count);
+  if (importance.empty()) {
+    for (size_t i = 0; i < kWidth; ++i) blocks.weights[i] = blocks.x[i] * blocks.x[i];
+  } else {
+    blocks.weigh(importance, count, variance);
+  }
+  return search_scales(blocks);
 }
 
 void store_levels(Row x, float scale, uint8_t* qs) {
@@ -90,27 +102,35 @@ Row part(Row values, size_t first, size_t count) {
 }  // namespace
 
 void encode_row(Row row, Row importance, BlockIQ4_NL* out) {
-  for (size_t first = 0; first < row.size(); first += kWidth, ++out) {
-    const Row x = row.subspan(first, kWidth);
-    const float scale =
-        search_scale(x, weights_of(x, part(importance, first, kWidth), doubled_mean_square(x)));
-    store_u16(out->d, f32_to_f16(scale));
-    store_levels(x, scale, out->qs);
+  for (size_t first = 0; first < row.size(); first += kLanes * kWidth) {
+    const size_t count = std::min(kLanes, (row.size() - first) / kWidth);
+    const Row x = row.subspan(first, count * kWidth);
+    Lanes variance{};
+    for (size_t lane = 0; lane < count; ++lane)
+      variance[lane] = doubled_mean_square(x.subspan(lane * kWidth, kWidth));
+    const Lanes scales = block_scales(x, part(importance, first, count * kWidth), count, variance);
+    for (size_t lane = 0; lane < count; ++lane, ++out) {
+      store_u16(out->d, f32_to_f16(scales[lane]));
+      store_levels(x.subspan(lane * kWidth, kWidth), scales[lane], out->qs);
+    }
   }
 }
 
 void encode_row(Row row, Row importance, BlockIQ4_XS* out) {
-  constexpr size_t kBlocks = 8, kSuper = kWidth * kBlocks;
+  constexpr size_t kBlocks = 8, kSuper = kWidth * kBlocks, kFour = kLanes * kWidth;
   for (size_t first = 0; first < row.size(); first += kSuper, ++out) {
     const Row super = row.subspan(first, kSuper);
-    const float variance = doubled_mean_square(super);
+    const Lanes variance = all_lanes(doubled_mean_square(super));
     std::array<float, kBlocks> scales;
+    for (size_t k = 0; k < kBlocks; k += kLanes) {
+      const Lanes found =
+          block_scales(super.subspan(k * kWidth, kFour),
+                       part(importance, first + k * kWidth, kFour), kLanes, variance);
+      std::memcpy(&scales[k], &found, sizeof found);
+    }
     float peak = 0;
-    for (size_t k = 0; k < kBlocks; ++k) {
-      const Row x = super.subspan(k * kWidth, kWidth);
-      scales[k] =
-          search_scale(x, weights_of(x, part(importance, first + k * kWidth, kWidth), variance));
-      if (std::fabs(scales[k]) > std::fabs(peak)) peak = scales[k];
+    for (const float scale : scales) {
+      if (std::fabs(scale) > std::fabs(peak)) peak = scale;
     }
     const float d = -peak / 32;
     const float inverse = d != 0 ? 1 / d : 0.0f;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "codec/bytes.h"
 #include "codec/ggml_encode.h"
@@ -18,14 +19,30 @@ float sum_of_squares(Row x) {
   return sum;
 }
 
-// Importance times the root of `variance` plus the element's square; returns their sum.
-float importance_weights(Row x, Row importance, float variance, float* weights) {
-  float sum = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    weights[i] = importance[i] * std::sqrt(variance + x[i] * x[i]);
-    sum += weights[i];
-  }
+// Sub-blocks j .. j + 3 of `width` elements.
+Row four_from(Row values, size_t j, size_t width) {
+  return values.subspan(j * width, kLanes * width);
+}
+
+// Weighs by importance in `blocks`; returns the sums of the weights.
+Lanes weigh_by_importance(SearchBlocks& blocks, Row importance, float variance) {
+  blocks.weigh(importance, kLanes, all_lanes(variance));
+  Lanes sum{};
+  for (size_t i = 0; i < blocks.width; ++i) sum += blocks.weights[i];
   return sum;
+}
+
+// The scales that four sub-blocks found are in turn searched as one block.
+template <size_t kCount>
+float search_scales(const std::array<float, kCount>& scales,
+                    const std::array<float, kCount>& weights, int most, uint8_t* stored) {
+  SearchBlocks alone;
+  alone.take(scales, 1);
+  for (size_t i = 0; i < kCount; ++i) alone.weights[i] = Lanes{weights[i]};
+  std::array<uint8_t, kLanes * kCount> codes;
+  const Lanes found = symmetric_search(alone, most, codes.data());
+  std::copy_n(codes.begin(), kCount, stored);
+  return found[0];
 }
 
 // Integer scales of kBlocks sub-blocks and the float that multiplies them.
@@ -58,35 +75,37 @@ struct AffineType {
   float variance;  // factor on the super-block's mean square in the importance weights
 };
 
-// Weights of a sub-block when no importance is known.
-void plain_weights(const AffineType& type, Row x, float* weights) {
-  // Q2_K judges by absolute error with |x| alone; the wider types add the sub-block's root mean
-  // square.
-  const float base = type.plain.absolute_error
-                         ? 0.0f
-                         : std::sqrt(sum_of_squares(x) / static_cast<float>(x.size()));
-  for (size_t i = 0; i < x.size(); ++i) weights[i] = base + std::fabs(x[i]);
+// Weights when no importance is known: Q2_K judges by absolute error with |x| alone; the wider
+// types add the sub-block's root mean square.
+void weigh_by_magnitude(const AffineType& type, SearchBlocks& blocks) {
+  Lanes base{};
+  if (!type.plain.absolute_error) {
+    Lanes sum{};
+    for (size_t i = 0; i < blocks.width; ++i) sum += blocks.x[i] * blocks.x[i];
+    base = square_roots(sum / static_cast<float>(blocks.width));
+  }
+  for (size_t i = 0; i < blocks.width; ++i) blocks.weights[i] = base + magnitudes(blocks.x[i]);
 }
 
 template <size_t kBlocks>
 IntegerScales<kBlocks> search_super_block(const AffineType& type, Row x, Row importance,
                                           Codes& codes) {
   std::array<float, kBlocks> scales, mins, weight_sums;
-  std::array<float, 32> weights;
   const float variance = type.variance * sum_of_squares(x) / static_cast<float>(kSuperBlock);
-  for (size_t j = 0; j < kBlocks; ++j) {
-    const Row sub = x.subspan(j * type.width, type.width);
-    const Row sub_weights(weights.data(), type.width);
+  SearchBlocks blocks;
+  for (size_t j = 0; j < kBlocks; j += kLanes) {
+    blocks.take(four_from(x, j, type.width), kLanes);
     if (importance.empty()) {
-      plain_weights(type, sub, weights.data());
+      weigh_by_magnitude(type, blocks);
     } else {
-      weight_sums[j] = importance_weights(sub, importance.subspan(j * type.width, type.width),
-                                          variance, weights.data());
+      const Lanes sums =
+          weigh_by_importance(blocks, four_from(importance, j, type.width), variance);
+      std::memcpy(&weight_sums[j], &sums, sizeof sums);
     }
-    const AffineFit fit = affine_search(importance.empty() ? type.plain : type.weighted, sub,
-                                        sub_weights, codes.data() + j * type.width);
-    scales[j] = fit.scale;
-    mins[j] = fit.minimum;
+    const AffineFits fits = affine_search(importance.empty() ? type.plain : type.weighted, blocks,
+                                          codes.data() + j * type.width);
+    std::memcpy(&scales[j], &fits.scale, sizeof fits.scale);
+    std::memcpy(&mins[j], &fits.minimum, sizeof fits.minimum);
   }
   IntegerScales<kBlocks> result;
   if (importance.empty()) {
@@ -104,12 +123,14 @@ IntegerScales<kBlocks> search_super_block(const AffineType& type, Row x, Row imp
 template <size_t kBlocks>
 void recode(const AffineType& type, Row x, const IntegerScales<kBlocks>& integers, Codes& codes) {
   const float d = round_to_f16(integers.d), dmin = round_to_f16(integers.dmin);
+  const Lanes most = all_lanes(static_cast<float>(type.plain.most));
   for (size_t j = 0; j < kBlocks; ++j) {
     const float scale = d * static_cast<float>(integers.scales[j]);
     if (scale == 0) continue;
     const float minimum = dmin * static_cast<float>(integers.mins[j]);
-    for (size_t i = j * type.width; i < (j + 1) * type.width; ++i) {
-      codes[i] = static_cast<uint8_t>(round_to_int((x[i] + minimum) / scale, 0, type.plain.most));
+    for (size_t i = j * type.width; i < (j + 1) * type.width; i += kLanes) {
+      const Lanes wanted = (load_lanes(&x[i]) + minimum) / scale;
+      store_codes(nearest_within(wanted, Lanes{}, most), &codes[i], 1);
     }
   }
 }
@@ -171,11 +192,13 @@ template <size_t kBlocks>
 void recode_symmetric(Row x, float d, const std::array<int, kBlocks>& scales, int most,
                       Codes& codes) {
   constexpr size_t kWidth = kSuperBlock / kBlocks;
+  const Lanes half = all_lanes(static_cast<float>(most));
   for (size_t j = 0; j < kBlocks; ++j) {
     const float scale = d * static_cast<float>(scales[j]);
     if (scale == 0) continue;
-    for (size_t i = j * kWidth; i < (j + 1) * kWidth; ++i) {
-      codes[i] = static_cast<uint8_t>(round_to_int(x[i] / scale, -most, most - 1) + most);
+    for (size_t i = j * kWidth; i < (j + 1) * kWidth; i += kLanes) {
+      const Lanes code = nearest_within(load_lanes(&x[i]) / scale, -half, half - 1.0f);
+      store_codes(code + half, &codes[i], 1);
     }
   }
 }
@@ -208,31 +231,34 @@ void encode_row(Row row, Row importance, BlockQ2_K* out) {
 void encode_row(Row row, Row importance, BlockQ3_K* out) {
   for_each_block(row, importance, out, [](BlockQ3_K& block, Row x, Row columns) {
     Codes codes;
-    std::array<float, 16> scales, weight_sums, weights;
-    std::array<int8_t, 16> found;
-    const float variance = 2 * sum_of_squares(x) / static_cast<float>(kSuperBlock);
-    for (size_t j = 0; j < 16; ++j) {
-      const Row sub = x.subspan(16 * j, 16);
-      if (columns.empty()) {
-        scales[j] = symmetric_descent(sub, 4, found.data());
-      } else {
-        weight_sums[j] =
-            importance_weights(sub, columns.subspan(16 * j, 16), variance, weights.data());
-        scales[j] = symmetric_search(sub, weights, 4, found.data());
-      }
-      std::copy(found.begin(), found.end(), codes.begin() + static_cast<ptrdiff_t>(16 * j));
-    }
+    std::array<float, 16> scales;
     std::array<uint8_t, 16> stored{};  // 0 .. 63
     float d = 0;
-    if (!columns.empty()) {
-      d = symmetric_search(scales, weight_sums, 32, found.data());
-      std::copy(found.begin(), found.end(), stored.begin());
-    } else if (const float peak = extreme_scale(scales); peak != 0) {
-      const float inverse = -32.0f / peak;
+    if (columns.empty()) {
+      std::array<int8_t, 16> found;
       for (size_t j = 0; j < 16; ++j) {
-        stored[j] = static_cast<uint8_t>(round_to_int(inverse * scales[j], -32, 31) + 32);
+        scales[j] = symmetric_descent(x.subspan(16 * j, 16), 4, found.data());
+        std::copy(found.begin(), found.end(), codes.begin() + static_cast<ptrdiff_t>(16 * j));
       }
-      d = 1 / inverse;
+      if (const float peak = extreme_scale(scales); peak != 0) {
+        const float inverse = -32.0f / peak;
+        for (size_t j = 0; j < 16; ++j) {
+          stored[j] = static_cast<uint8_t>(round_to_int(inverse * scales[j], -32, 31) + 32);
+        }
+        d = 1 / inverse;
+      }
+    } else {
+      std::array<float, 16> weight_sums;
+      const float variance = 2 * sum_of_squares(x) / static_cast<float>(kSuperBlock);
+      SearchBlocks blocks;
+      for (size_t j = 0; j < 16; j += kLanes) {
+        blocks.take(four_from(x, j, 16), kLanes);
+        const Lanes sums = weigh_by_importance(blocks, four_from(columns, j, 16), variance);
+        const Lanes found = symmetric_search(blocks, 4, &codes[16 * j]);
+        std::memcpy(&weight_sums[j], &sums, sizeof sums);
+        std::memcpy(&scales[j], &found, sizeof found);
+      }
+      d = search_scales(scales, weight_sums, 32, stored.data());
     }
     std::array<int, 16> integers;
     for (size_t j = 0; j < 16; ++j) integers[j] = stored[j] - 32;
@@ -268,14 +294,15 @@ void encode_row(Row row, Row importance, BlockQ5_K* out) {
 void encode_row(Row row, Row importance, BlockQ6_K* out) {
   for_each_block(row, importance, out, [](BlockQ6_K& block, Row x, Row columns) {
     Codes codes;
-    std::array<float, 16> scales, weights;
-    std::array<int8_t, 16> found;
-    for (size_t j = 0; j < 16; ++j) {
-      const Row sub = x.subspan(16 * j, 16);
+    std::array<float, 16> scales;
+    SearchBlocks blocks, importance_of;
+    for (size_t j = 0; j < 16; j += kLanes) {
+      blocks.take(four_from(x, j, 16), kLanes);
+      if (!columns.empty()) importance_of.take(four_from(columns, j, 16), kLanes);
       for (size_t i = 0; i < 16; ++i)
-        weights[i] = columns.empty() ? sub[i] * sub[i] : columns[16 * j + i];
-      scales[j] = symmetric_search(sub, weights, 32, found.data());
-      std::copy(found.begin(), found.end(), codes.begin() + static_cast<ptrdiff_t>(16 * j));
+        blocks.weights[i] = columns.empty() ? blocks.x[i] * blocks.x[i] : importance_of.x[i];
+      const Lanes found = symmetric_search(blocks, 32, &codes[16 * j]);
+      std::memcpy(&scales[j], &found, sizeof found);
     }
     const float peak = extreme_scale(scales);
     block = {};

@@ -8,145 +8,168 @@
 namespace sluice::codec {
 namespace {
 
-constexpr size_t kMaxBlock = 32;  // elements of the longest block searched
-
-// The element of largest magnitude, the first of equals, with its sign.
-float extreme(std::span<const float> x) {
-  float found = 0, magnitude = 0;
-  for (const float value : x) {
-    if (std::fabs(value) > magnitude) {
-      magnitude = std::fabs(value);
-      found = value;
-    }
-  }
-  return found;
-}
-
 // What the affine search needs to know of a block before it begins. Sums start with the first
 // element, not with 0.
-struct Extent {
-  float low, high, sum_w, sum_x;  // low is at most 0; sum_x is weighted
+struct Extents {
+  Lanes low, high, sum_w, sum_x;  // low is at most 0; sum_x is weighted
 };
 
-Extent extent_of(std::span<const float> x, std::span<const float> weights) {
-  Extent extent{x[0], x[0], weights[0], weights[0] * x[0]};
-  for (size_t i = 1; i < x.size(); ++i) {
-    extent.low = std::min(extent.low, x[i]);
-    extent.high = std::max(extent.high, x[i]);
-    extent.sum_w += weights[i];
-    extent.sum_x += weights[i] * x[i];
+Extents extents_of(const SearchBlocks& blocks) {
+  const auto& [width, x, weights] = blocks;
+  Extents extents{x[0], x[0], weights[0], weights[0] * x[0]};
+  for (size_t i = 1; i < width; ++i) {
+    extents.low = x[i] < extents.low ? x[i] : extents.low;
+    extents.high = x[i] > extents.high ? x[i] : extents.high;
+    extents.sum_w += weights[i];
+    extents.sum_x += weights[i] * x[i];
   }
-  if (extent.low > 0) extent.low = 0;
-  return extent;
+  extents.low = extents.low > 0.0f ? all_lanes(0) : extents.low;
+  return extents;
 }
 
+using TrialCodes = std::array<Lanes, kMaxSearchBlock>;  // whole numbers
+
 // Weighted error of scale * code + low, absolute or squared.
-float affine_error(const AffineSearch& search, std::span<const float> x,
-                   std::span<const float> weights, float scale, float low, const uint8_t* codes) {
-  float error = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    const float difference = scale * static_cast<float>(codes[i]) + low - x[i];
-    error += weights[i] * (search.absolute_error ? std::fabs(difference) : difference * difference);
+template <bool kAbsolute>
+Lanes affine_errors(const SearchBlocks& blocks, Lanes scale, Lanes low, const TrialCodes& codes) {
+  Lanes error{};
+  for (size_t i = 0; i < blocks.width; ++i) {
+    const Lanes difference = scale * codes[i] + low - blocks.x[i];
+    error += blocks.weights[i] * (kAbsolute ? magnitudes(difference) : difference * difference);
   }
   return error;
 }
 
-}  // namespace
+template <bool kAbsolute>
+AffineFits search_affine(const AffineSearch& search, const SearchBlocks& blocks, uint8_t* codes) {
+  const auto& [width, x, weights] = blocks;
+  const auto [low, high, sum_w, sum_x] = extents_of(blocks);
+  const LaneBits flat = search.equal_only ? high == low : high <= low;
+  const Lanes zero{}, most = all_lanes(static_cast<float>(search.most));
+  Lanes minimum = low, inverse = most / (high - low), scale = 1.0f / inverse;
+  // Where the codes of the best trial come from; they are made again at the end.
+  Lanes best_inverse = inverse, best_start = minimum;
+  TrialCodes trial;
+  for (size_t i = 0; i < width; ++i)
+    trial[i] = nearest_within(inverse * (x[i] - minimum), zero, most);
+  Lanes best = affine_errors<kAbsolute>(blocks, scale, minimum, trial);
 
-AffineFit affine_search(const AffineSearch& search, std::span<const float> x,
-                        std::span<const float> weights, uint8_t* codes) {
-  const size_t n = x.size();
-  SLUICE_CHECK(n <= kMaxBlock && weights.size() == n, "{} elements, {} weights", n, weights.size());
-  const auto [low, high, sum_w, sum_x] = extent_of(x, weights);
-  if (search.equal_only ? high == low : high <= low) {
-    std::fill_n(codes, n, uint8_t{0});
-    return {0, -low};
-  }
-  const auto most = static_cast<float>(search.most);
-  float minimum = low, inverse = most / (high - low);
-  float scale = 1 / inverse;
-  for (size_t i = 0; i < n; ++i) {
-    codes[i] = static_cast<uint8_t>(round_to_int(inverse * (x[i] - minimum), 0, search.most));
-  }
-  float best = affine_error(search, x, weights, scale, minimum, codes);
-
-  std::array<uint8_t, kMaxBlock> trial;
   for (int k = 0; k <= search.steps; ++k) {
-    inverse = (search.first + search.step * static_cast<float>(k) + most) / (high - minimum);
-    float sum_l = 0, sum_l2 = 0, sum_xl = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const int l = round_to_int(inverse * (x[i] - minimum), 0, search.most);
-      const float w = weights[i], code = static_cast<float>(l);
-      trial[i] = static_cast<uint8_t>(l);
-      sum_l += w * code;
-      sum_l2 += w * code * code;
-      sum_xl += w * code * x[i];
+    const float codes_wide =
+        search.first + search.step * static_cast<float>(k) + static_cast<float>(search.most);
+    inverse = codes_wide / (high - minimum);
+    Lanes sum_l{}, sum_l2{}, sum_xl{};
+    for (size_t i = 0; i < width; ++i) {
+      const Lanes code = nearest_within(inverse * (x[i] - minimum), zero, most);
+      const Lanes weighted = weights[i] * code;
+      trial[i] = code;
+      sum_l += weighted;
+      sum_l2 += weighted * code;
+      sum_xl += weighted * x[i];
     }
-    const float determinant = sum_w * sum_l2 - sum_l * sum_l;
-    if (!(determinant > 0)) continue;
-    float trial_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
-    float trial_minimum = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
-    if (trial_minimum > 0) {
-      trial_minimum = 0;
-      trial_scale = sum_xl / sum_l2;
-    }
-    const float error = affine_error(search, x, weights, trial_scale, trial_minimum, trial.data());
-    if (error < best) {
-      std::copy_n(trial.data(), n, codes);
-      best = error;
-      scale = trial_scale;
-      minimum = trial_minimum;  // later ranges start at the better minimum
-    }
+    const Lanes determinant = sum_w * sum_l2 - sum_l * sum_l;
+    Lanes trial_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
+    Lanes trial_minimum = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
+    const LaneBits above = trial_minimum > 0.0f;
+    trial_minimum = above ? zero : trial_minimum;
+    trial_scale = above ? sum_xl / sum_l2 : trial_scale;
+    const Lanes error = affine_errors<kAbsolute>(blocks, trial_scale, trial_minimum, trial);
+    const LaneBits better = (determinant > 0.0f) & (error < best);
+    best = better ? error : best;
+    best_inverse = better ? inverse : best_inverse;
+    best_start = better ? minimum : best_start;
+    scale = better ? trial_scale : scale;
+    minimum = better ? trial_minimum : minimum;  // later ranges start at the better minimum
   }
-  return {scale, -minimum};
+  for (size_t i = 0; i < width; ++i) {
+    const Lanes code = nearest_within(best_inverse * (x[i] - best_start), zero, most);
+    store_codes(flat ? zero : code, codes + i, width);
+  }
+  return {flat ? zero : scale, -(flat ? low : minimum)};
 }
 
-float symmetric_search(std::span<const float> x, std::span<const float> weights, int most,
-                       int8_t* codes) {
-  const size_t n = x.size();
-  const float peak = extreme(x);
-  if (std::fabs(peak) < kGroupEpsilon) {
-    std::fill_n(codes, n, int8_t{0});
-    return 0;
+}  // namespace
+
+void SearchBlocks::take(std::span<const float> blocks, size_t count) {
+  SLUICE_CHECK(count > 0 && count <= kLanes && blocks.size() % count == 0,
+               "{} elements in {} blocks", blocks.size(), count);
+  width = blocks.size() / count;
+  SLUICE_CHECK(width <= kMaxSearchBlock, "blocks of {}", width);
+  for (size_t i = 0; i < width; ++i) {
+    Lanes element{};
+    for (size_t lane = 0; lane < count; ++lane) element[lane] = blocks[lane * width + i];
+    x[i] = element;
   }
+}
+
+void SearchBlocks::weigh(std::span<const float> importance, size_t count, Lanes variance) {
+  SLUICE_CHECK(count <= kLanes && importance.size() == count * width,
+               "{} weights in {} blocks of {}", importance.size(), count, width);
+  for (size_t i = 0; i < width; ++i) {
+    Lanes column{};
+    for (size_t lane = 0; lane < count; ++lane) column[lane] = importance[lane * width + i];
+    weights[i] = column * square_roots(variance + x[i] * x[i]);
+  }
+}
+
+Lanes extremes(const SearchBlocks& blocks) {
+  Lanes found{}, magnitude{};
+  for (size_t i = 0; i < blocks.width; ++i) {
+    const Lanes candidate = magnitudes(blocks.x[i]);
+    const LaneBits larger = candidate > magnitude;
+    magnitude = larger ? candidate : magnitude;
+    found = larger ? blocks.x[i] : found;
+  }
+  return found;
+}
+
+AffineFits affine_search(const AffineSearch& search, const SearchBlocks& blocks, uint8_t* codes) {
+  return search.absolute_error ? search_affine<true>(search, blocks, codes)
+                               : search_affine<false>(search, blocks, codes);
+}
+
+Lanes symmetric_search(const SearchBlocks& blocks, int most, uint8_t* codes) {
+  const Lanes zero{}, half = all_lanes(static_cast<float>(most));
+  const Lanes peak = extremes(blocks);
+  const LaneBits nothing = magnitudes(peak) < kGroupEpsilon;
   struct Sums {
-    float xl = 0, l2 = 0;
+    Lanes xl, l2;
   };
-  const auto sums_at = [&](float inverse) {
-    Sums sums;
-    for (size_t i = 0; i < n; ++i) {
-      const auto code = static_cast<float>(round_to_int(inverse * x[i], -most, most - 1));
-      sums.xl += weights[i] * x[i] * code;
-      sums.l2 += weights[i] * code * code;
+  const auto sums_at = [&](Lanes inverse) {
+    Sums sums{};
+    for (size_t i = 0; i < blocks.width; ++i) {
+      const Lanes code = nearest_within(inverse * blocks.x[i], -half, half - 1.0f);
+      sums.xl += blocks.weights[i] * blocks.x[i] * code;
+      sums.l2 += blocks.weights[i] * code * code;
     }
     return sums;
   };
-  const auto take = [&](float inverse) {
-    for (size_t i = 0; i < n; ++i) {
-      codes[i] = static_cast<int8_t>(most + round_to_int(inverse * x[i], -most, most - 1));
-    }
-  };
-  float inverse = static_cast<float>(-most) / peak;
-  Sums sums = sums_at(inverse);
-  take(inverse);
-  float scale = sums.l2 != 0 ? sums.xl / sums.l2 : 0.0f;
-  float best = scale * sums.xl;
+  Lanes best_inverse = -half / peak;
+  Sums sums = sums_at(best_inverse);
+  Lanes scale = sums.l2 != 0.0f ? sums.xl / sums.l2 : zero;
+  Lanes best = scale * sums.xl;
   for (int k = -9; k <= 9; ++k) {
     if (k == 0) continue;
-    inverse = -(static_cast<float>(most) + 0.1f * static_cast<float>(k)) / peak;
+    const Lanes inverse = -(static_cast<float>(most) + 0.1f * static_cast<float>(k)) / peak;
     sums = sums_at(inverse);
-    if (sums.l2 > 0 && sums.xl * sums.xl > best * sums.l2) {
-      take(inverse);
-      scale = sums.xl / sums.l2;
-      best = scale * sums.xl;
-    }
+    const LaneBits better = (sums.l2 > 0.0f) & (sums.xl * sums.xl > best * sums.l2);
+    best_inverse = better ? inverse : best_inverse;
+    scale = better ? sums.xl / sums.l2 : scale;
+    best = better ? scale * sums.xl : best;
   }
-  return scale;
+  for (size_t i = 0; i < blocks.width; ++i) {
+    const Lanes code = nearest_within(best_inverse * blocks.x[i], -half, half - 1.0f) + half;
+    store_codes(nothing ? zero : code, codes + i, blocks.width);
+  }
+  return nothing ? zero : scale;
 }
 
 float symmetric_descent(std::span<const float> x, int most, int8_t* codes) {
   const size_t n = x.size();
-  const float peak = extreme(x);
+  float peak = 0;
+  for (const float value : x) {
+    if (std::fabs(value) > std::fabs(peak)) peak = value;
+  }
   if (std::fabs(peak) < kGroupEpsilon) {
     std::fill_n(codes, n, int8_t{0});
     return 0;

@@ -1,0 +1,201 @@
+// What the encoders lose and take on one matrix, on one thread: encoders_bench MATRIX [options]
+//
+// MATRIX is a safetensors file. Weight error: |Q(W) - W| / |W|. With --inputs, a safetensors file
+// with `inputs` [n, columns] and `importance` [columns], both F32, also the output error
+// |X (Q(W) - W)| / |X W|, and the encoders that weigh columns. Seconds are of the encoding alone,
+// medians, as processor time (what counts on a machine that others use as well) and by the clock.
+#include <fmt/format.h>
+#include <time.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "checkpoint/checkpoint.h"
+#include "codec/codec.h"
+#include "encoders/measured_encoders.h"
+#include "take.h"
+#include "tensor/format.h"
+
+namespace sluice::benchmarks {
+namespace {
+
+struct Arguments {
+  std::filesystem::path matrix, inputs, write;
+  std::string tensor = "weight";
+  std::vector<std::string> encoders;
+  int repeat = 5;
+  bool json = false;
+};
+
+struct Values {
+  std::vector<float> values;
+  int64_t rows = 0, columns = 0;
+};
+
+Values read_values(const checkpoint::Checkpoint& file, const std::string& name) {
+  const checkpoint::StoredTensor* tensor = file.find(name);
+  if (tensor == nullptr || tensor->shape.empty() || tensor->shape.size() > 2) {
+    fmt::print(stderr, "no matrix {}\n", name);
+    std::exit(1);
+  }
+  EncodedMatrix matrix;
+  matrix.format = self_contained_format(tensor->dtype).value();
+  matrix.columns = tensor->shape.back();
+  matrix.rows = tensor->elements() / matrix.columns;
+  matrix.codes = {tensor->bytes, tensor->dtype, matrix.rows, matrix.columns};
+  Values out{std::vector<float>(static_cast<size_t>(tensor->elements())), matrix.rows,
+             matrix.columns};
+  codec::decode_rows(matrix, 0, matrix.rows, out.values.data());
+  return out;
+}
+
+double seconds_of(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Sixteen sums side by side, joined in float64.
+double product(const float* a, const float* b, int64_t count) {
+  std::array<float, 16> sums{};
+  int64_t at = 0;
+  for (; at + 16 <= count; at += 16)
+    for (size_t i = 0; i < 16; ++i)
+      sums[i] += a[at + static_cast<int64_t>(i)] * b[at + static_cast<int64_t>(i)];
+  double total = 0;
+  for (const float sum : sums) total += static_cast<double>(sum);
+  for (; at < count; ++at) total += static_cast<double>(a[at]) * static_cast<double>(b[at]);
+  return total;
+}
+
+// Squared norm of X M for the rows of M that are given.
+double squared_output(const Values& inputs, std::span<const float> row) {
+  double sum = 0;
+  for (int64_t i = 0; i < inputs.rows; ++i) {
+    const double y = product(inputs.values.data() + i * inputs.columns, row.data(), inputs.columns);
+    sum += y * y;
+  }
+  return sum;
+}
+
+struct Loss {
+  double weight = 0, output = 0;
+};
+
+Loss loss_of(const EncodedMatrix& encoded, const Values& matrix, const Values& inputs,
+             double squared_norm, double squared_product) {
+  std::vector<float> difference(static_cast<size_t>(matrix.columns));
+  double weight = 0, output = 0;
+  for (int64_t row = 0; row < matrix.rows; ++row) {
+    codec::decode_rows(encoded, row, 1, difference.data());
+    const float* values = matrix.values.data() + row * matrix.columns;
+    for (size_t i = 0; i < difference.size(); ++i) {
+      difference[i] -= values[i];
+      weight += static_cast<double>(difference[i]) * static_cast<double>(difference[i]);
+    }
+    output += squared_output(inputs, difference);
+  }
+  return {std::sqrt(weight / squared_norm),
+          inputs.rows > 0 ? std::sqrt(output / squared_product) : 0.0};
+}
+
+void run(const Arguments& arguments) {
+  const auto file =
+      take(checkpoint::Checkpoint::open(arguments.matrix, checkpoint::Purpose::kAnyFile));
+  const Values matrix = read_values(file, arguments.tensor);
+  Values inputs, importance;
+  if (!arguments.inputs.empty()) {
+    const auto extra =
+        take(checkpoint::Checkpoint::open(arguments.inputs, checkpoint::Purpose::kAnyFile));
+    inputs = read_values(extra, "inputs");
+    importance = read_values(extra, "importance");
+  }
+  double squared_norm = 0, squared_product = 0;
+  for (const float value : matrix.values)
+    squared_norm += static_cast<double>(value) * static_cast<double>(value);
+  for (int64_t row = 0; row < matrix.rows; ++row)
+    squared_product +=
+        squared_output(inputs, std::span(matrix.values)
+                                   .subspan(static_cast<size_t>(row * matrix.columns),
+                                            static_cast<size_t>(matrix.columns)));
+  const codec::WeightSource source{arguments.tensor, matrix.values, matrix.rows, matrix.columns,
+                                   codec::SourceType::kF32};
+  Json table = Json::array();
+  if (!arguments.json)
+    fmt::print("{:<22} {:>6} {:>9} {:>9} {:>9} {:>9}\n", "encoder", "bits", "weight %", "output %",
+               "cpu s", "wall s");
+  for (const MeasuredEncoder& encoder : measured_encoders()) {
+    const auto& wanted = arguments.encoders;
+    if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), encoder.name) == wanted.end())
+      continue;
+    if (encoder.weighted && importance.values.empty()) continue;
+    std::vector<double> cpu, wall;
+    codec::OwnedMatrix encoded;
+    for (int i = 0; i < arguments.repeat; ++i) {
+      const double cpu_before = seconds_of(CLOCK_PROCESS_CPUTIME_ID),
+                   wall_before = seconds_of(CLOCK_MONOTONIC);
+      encoded = encoder.encode(source, encoder.weighted ? std::span<const float>(importance.values)
+                                                        : std::span<const float>());
+      cpu.push_back(seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu_before);
+      wall.push_back(seconds_of(CLOCK_MONOTONIC) - wall_before);
+    }
+    const Loss loss = loss_of(encoded.matrix, matrix, inputs, squared_norm, squared_product);
+    const double bits = 8 * static_cast<double>(encoded.codes.size() + encoded.scales.size()) /
+                        static_cast<double>(matrix.values.size());
+    if (!arguments.write.empty()) {
+      auto writer = take(FileWriter::create(arguments.write / (encoder.name + ".codes"), true));
+      if (!writer.append(encoded.codes).ok() || !writer.commit().ok()) std::exit(1);
+    }
+    if (arguments.json) {
+      Json line = Json::object();
+      line.set("encoder", encoder.name);
+      line.set("bits", bits);
+      line.set("weight_error", loss.weight);
+      if (inputs.rows > 0) line.set("output_error", loss.output);
+      line.set("cpu_seconds", median(cpu));
+      line.set("wall_seconds", median(wall));
+      table.push_back(std::move(line));
+    } else {
+      fmt::print("{:<22} {:6.3f} {:9.4f} {:>9} {:9.4f} {:9.4f}\n", encoder.name, bits,
+                 loss.weight * 100,
+                 inputs.rows > 0 ? fmt::format("{:.4f}", loss.output * 100) : "-", median(cpu),
+                 median(wall));
+      std::fflush(stdout);
+    }
+  }
+  if (arguments.json) fmt::print("{}\n", table.dump(1));
+}
+
+}  // namespace
+}  // namespace sluice::benchmarks
+
+int main(int argc, char** argv) {
+  using namespace sluice::benchmarks;
+  Arguments arguments;
+  CLI::App app("Error and time of the encoders on one matrix, on one thread");
+  app.add_option("matrix", arguments.matrix, "safetensors file with the matrix")->required();
+  app.add_option("--tensor", arguments.tensor, "its name in the file");
+  app.add_option("--inputs", arguments.inputs, "safetensors file with inputs and importance");
+  app.add_option("--encoders", arguments.encoders, "only these, separated by commas")
+      ->delimiter(',');
+  app.add_option("--repeat", arguments.repeat, "times that each is run")
+      ->check(CLI::Range(1, 1000));
+  app.add_option("--write", arguments.write, "folder for the encoded bytes, a file per encoder");
+  app.add_flag("--json", arguments.json, "as JSON");
+  CLI11_PARSE(app, argc, argv);
+  run(arguments);
+}
