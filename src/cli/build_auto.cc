@@ -8,14 +8,17 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "cli/model_options.h"
 #include "cli/prompt_input.h"
 #include "cli/session.h"
 #include "tools/eval/perplexity.h"
+#include "tools/eval/row_file.h"
 #include "tools/quantize/automatic.h"
 
 namespace sluice::cli {
@@ -26,11 +29,12 @@ constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 // The source on a text, and how far it is from itself with some of its matrices replaced.
 class DivergenceProbe {
  public:
-  static Result<std::unique_ptr<DivergenceProbe>> open(const Console& console,
-                                                       const std::filesystem::path& path,
-                                                       const std::string& text_file,
-                                                       const AutoOptions& options,
-                                                       const ProofOptions& proof) {
+  // `out`: where the build will be, on whose disk the source's distributions wait. `probes`: all
+  // that measure() will be asked for, without bytes.
+  static Result<std::unique_ptr<DivergenceProbe>> open(
+      const Console& console, const std::filesystem::path& path, const std::filesystem::path& out,
+      const std::string& text_file, const AutoOptions& options, const ProofOptions& proof,
+      std::span<const quantize::ReplacedMatrices> probes) {
     auto probe = std::make_unique<DivergenceProbe>();
     probe->options_.model = path.string();
     probe->options_.threads = proof.threads;
@@ -43,40 +47,79 @@ class DivergenceProbe {
     probe->context_ = std::min(probe->context_, static_cast<int64_t>(probe->tokens_.size()));
     SLUICE_ASSIGN(probe->plan_, tools::cut_windows(probe->tokens_, probe->context_,
                                                    tools::ScoredRows::kSecondHalf));
-    SLUICE_TRY(probe->check_memory());
-    SLUICE_TRY(probe->run(probe->source_->binding, [&](const auto& rows, int32_t) {
-      probe->base_.emplace_back(rows.begin(), rows.end());
-    }));
+    SLUICE_TRY(probe->plan_memory(console, proof, probes));
+    SLUICE_ASSIGN(probe->base_, tools::RowFile::create(out.parent_path(), probe->scored_rows(),
+                                                       probe->vocabulary()));
+    SLUICE_TRY(probe->run(probe->source_->binding,
+                          [&](const auto& row, int32_t) { return probe->base_->append(row); }));
     return probe;
   }
 
-  size_t tokens() const { return base_.size(); }
+  size_t tokens() const { return base_->rows(); }
 
-  Result<double> measure(const std::map<std::string, EncodedMatrix>& replaced) {
+  Result<double> measure(const quantize::ReplacedMatrices& replaced) {
+    tools::DivergenceSum sum;
+    std::vector<float> theirs(static_cast<size_t>(vocabulary()));
+    uint64_t row = 0;
+    const auto compare = [&](std::span<const float> ours, int32_t token) -> Status {
+      SLUICE_TRY(base_->read(row++, theirs));
+      sum.add(theirs, ours, token);
+      return {};
+    };
+    SLUICE_TRY(run(with(replaced), compare));
+    return sum.result().mean;
+  }
+
+ private:
+  int64_t vocabulary() const { return source_->binding.config.vocabulary; }
+
+  uint64_t scored_rows() const {
+    return plan_.windows.size() * static_cast<uint64_t>(context_ - plan_.first_scored - 1);
+  }
+
+  model::Binding with(const quantize::ReplacedMatrices& replaced) const {
     model::Binding binding = source_->binding;
     for (model::BoundWeight& weight : binding.weights) {
       const auto found = replaced.find(weight.role);
       if (found != replaced.end()) weight.matrix = found->second;
     }
-    tools::DivergenceSum sum;
-    size_t row = 0;
-    SLUICE_TRY(run(binding, [&](std::span<const float> ours, int32_t token) {
-      sum.add(base_[row++], ours, token);
-    }));
-    return sum.result().mean;
+    return binding;
   }
 
- private:
-  Status check_memory() {
+  // The source alone, then each probe with the matrices that it is loaded from.
+  Status plan_memory(const Console& console, const ProofOptions& proof,
+                     std::span<const quantize::ReplacedMatrices> probes) const {
     runtime::EngineShape shape;
     shape.context = context_;
     SLUICE_ASSIGN(shape.kv, options_.kv_format(*source_->backend));
-    const uint64_t resident = resident_bytes(source_->files);
-    const auto plan = runtime::plan_memory(source_->binding, *source_->backend, shape, resident);
-    if (plan.fits()) return {};
-    return runtime::does_not_fit(
-        source_->files.path.string(), plan, shape,
-        runtime::nearest_shape(source_->binding, *source_->backend, shape, resident));
+    const uint64_t resident =
+        resident_bytes(source_->files) +
+        tools::WindowRunner::bytes_beside_plan(source_->binding.config, context_, 0);
+    const auto needed = [&](const model::Binding& binding) {
+      return runtime::plan_memory(binding, *source_->backend, shape, resident).total();
+    };
+    uint64_t most = needed(source_->binding);
+    for (const quantize::ReplacedMatrices& replaced : probes) {
+      uint64_t values = 0;
+      for (const auto& [role, matrix] : replaced)
+        values += static_cast<uint64_t>(matrix.rows * matrix.columns) * sizeof(uint16_t);
+      most = std::max(most, needed(with(replaced)) + values);
+    }
+    const uint64_t free = available_memory(), there = std::min(free, proof.memory.value_or(free));
+    if (most > there) {
+      return Error{ErrorCode::kDoesNotFit, source_->files.path.string(),
+                   fmt::format("the largest probe needs {}, and {} are there",
+                               runtime::format_bytes(most), runtime::format_bytes(there)),
+                   "Free memory, or lower --report-context"};
+    }
+    if (!console.settings().quiet) {
+      fmt::print(stderr,
+                 "sluice: {} probes of {} scored tokens take at most {}, with {} of distributions "
+                 "on disk\n",
+                 probes.size(), scored_rows(), runtime::format_bytes(most),
+                 runtime::format_bytes(tools::RowFile::bytes(scored_rows(), vocabulary())));
+    }
+    return {};
   }
 
   // Calls `use` with the log-probabilities of each scored row and the token that came.
@@ -97,10 +140,11 @@ class DivergenceProbe {
         if (interrupt_count() > 0)
           return Error{ErrorCode::kInterrupted, "the probes", "interrupted", {}};
         const size_t vocabulary = rows.log_probabilities.size() / static_cast<size_t>(rows.count);
-        for (int64_t r = 0; r < rows.count; ++r)
-          use(std::span<const float>(rows.log_probabilities)
-                  .subspan(static_cast<size_t>(r) * vocabulary, vocabulary),
-              window[static_cast<size_t>(rows.first_position + r + 1)]);
+        for (int64_t r = 0; r < rows.count; ++r) {
+          SLUICE_TRY(use(std::span<const float>(rows.log_probabilities)
+                             .subspan(static_cast<size_t>(r) * vocabulary, vocabulary),
+                         window[static_cast<size_t>(rows.first_position + r + 1)]));
+        }
       }
     }
     return {};
@@ -111,7 +155,7 @@ class DivergenceProbe {
   std::unique_ptr<LoadedModel> source_;  // its files and binding; no weights are loaded into it
   std::vector<int32_t> tokens_;
   tools::WindowPlan plan_;
-  std::vector<std::vector<float>> base_;  // [rows][vocabulary]
+  std::optional<tools::RowFile> base_;  // the source's distributions
 };
 
 }  // namespace
@@ -175,23 +219,33 @@ Status choose_formats(const Console& console, const convert::Source& source,
     SLUICE_ASSIGN(limit.bytes, parse_bytes(options.bytes, "--auto"));
   }
   const std::string& text = options.text_file.empty() ? proof.text_file : options.text_file;
+  std::error_code error;
+  std::filesystem::path out = std::filesystem::absolute(request.out, error).lexically_normal();
+  if (!out.has_filename()) out = out.parent_path();  // "folder/"
+  if (!std::filesystem::is_directory(out.parent_path(), error)) {
+    return usage_error(request.out.string(),
+                       fmt::format("there is no folder {}", out.parent_path().string()),
+                       "Make the folder first");
+  }
   // Opened with the first probe: a limit that nothing can keep is refused before that.
   std::unique_ptr<DivergenceProbe> probe;
-  const auto measure = [&](const auto& replaced) -> Result<double> {
-    if (!probe) {
-      SLUICE_ASSIGN(probe, DivergenceProbe::open(console, source.path, text, options, proof));
-    }
+  quantize::Probing probing;
+  probing.plan = [&](std::span<const quantize::ReplacedMatrices> probes) -> Status {
+    SLUICE_ASSIGN(probe,
+                  DivergenceProbe::open(console, source.path, out, text, options, proof, probes));
+    return {};
+  };
+  probing.measure = [&](const quantize::ReplacedMatrices& replaced) {
     return probe->measure(replaced);
   };
-  const auto progress = [&](size_t done, size_t total) {
+  probing.progress = [&](size_t done, size_t total) {
     console.progress(fmt::format("probe {} of {}", done + 1, total));
     return interrupt_count() == 0;
   };
-  SLUICE_ASSIGN(request.automatic,
-                quantize::choose_formats(source, request, limit, measure, pool, progress));
+  SLUICE_ASSIGN(request.automatic, quantize::choose_formats(source, request, limit, probing, pool));
   console.clear_progress();
   request.automatic->text = std::filesystem::path(text).filename().string();
-  request.automatic->tokens = probe->tokens();
+  request.automatic->tokens = probe != nullptr ? probe->tokens() : 0;
   return {};
 }
 

@@ -34,7 +34,8 @@ struct AutoOptions {
 };
 
 // Measures on the text and writes the choice into `request`. The source and one probe are loaded in
-// turn; the source's distributions of the scored tokens stay in memory.
+// turn; the source's distributions of the scored tokens wait in a file beside OUT. What that takes
+// is said before the first is loaded, and refused if it is not there (4).
 Status choose_formats(const Console& console, const convert::Source& source,
                       const AutoOptions& options, const ProofOptions& proof, ThreadPool& pool,
                       quantize::BuildRequest& request);

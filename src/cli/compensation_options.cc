@@ -9,6 +9,7 @@
 #include "cli/session.h"
 #include "tools/calibrate/compensation_factors.h"
 #include "tools/calibrate/window_reader.h"
+#include "tools/quantize/build_identity.h"
 
 namespace sluice::cli {
 namespace {
@@ -36,6 +37,7 @@ class SourceRuns : public quantize::CompensationSource {
     calibrate::CompensationRun run;
     run.text = std::filesystem::path(options.text_file).filename().string();
     run.tokens = text_.window_tokens();
+    run.identity = own_identity();
     run.draft = draft;
     const uint64_t taken = plan.total() + kBesideProducts;
     run.budget =
@@ -55,11 +57,23 @@ class SourceRuns : public quantize::CompensationSource {
   }
   std::string text() const override { return factors_->text(); }
   uint64_t tokens() const override { return factors_->tokens(); }
+  std::string identity() const override { return factors_->identity(); }
 
  private:
+  // The windows say all of text, tokens and context. Sums of a forward pass differ from one
+  // instruction set to the next.
+  std::string own_identity() const {
+    quantize::IdentityHash hash;
+    hash.add("gptq");
+    hash.add(loaded_->backend->info().name);
+    hash.add(loaded_->backend->info().instruction_set);
+    for (const auto window : text_.windows) hash.add(std::as_bytes(window));
+    return hash.hex();
+  }
+
   void announce(const calibrate::ProductPlan& products, uint64_t model) {
     passes_ = products.passes.size();
-    if (console_.settings().quiet) return;
+    if (console_.settings().quiet || passes_ == 0) return;
     fmt::print(
         stderr,
         "sluice: reads {} tokens of calibration text in {} pass{}; the source model takes {} "

@@ -143,6 +143,28 @@ TEST_F(Builds, ProofNamesWhatWasLost) {
   EXPECT_GE(drafts->find("before")->items().size(), 1u);
   EXPECT_GE(drafts->find("after")->items().size(), 1u);
   EXPECT_NE(read_bytes(out("q.README.md")).find("KL divergence"), std::string::npos);
+  EXPECT_NE(result.err.find("source and result together take"), std::string::npos) << result.err;
+
+  // Where memory holds one of the two models but not both, the figures are the same to the last
+  // digit. The plan of `sluice plan` is for one sequence as well.
+  const Json plan =
+      run_program({"plan", "sprout", "--context", "128", "--sequences", "1", "--json"}).json();
+  const uint64_t one = *plan.find("total")->as_uint64();
+  const auto in_turn = [&](uint64_t memory) {
+    return run_program({"quantize", "sprout", out("turn.gguf"), "--to", "q4_0", "--report-text",
+                        out("text.txt"), "--report-context", "128", "--accept", "draft-acceptance",
+                        "--json", "--report-memory", std::to_string(memory)});
+  };
+  const ProgramResult other = in_turn(one + one / 4);
+  ASSERT_EQ(other.exit_code, 0) << other.err << other.out;
+  EXPECT_NE(other.err.find("source and result in turn take"), std::string::npos) << other.err;
+  EXPECT_EQ(other.json().find("proof")->dump(), proof->dump());
+  for (const auto& entry : fs::directory_iterator(folder_.path()))
+    EXPECT_EQ(entry.path().filename().string().find("rows"), std::string::npos) << entry.path();
+  fs::remove(out("turn.gguf"));
+  const ProgramResult refused = in_turn(one / 4);
+  EXPECT_EQ(refused.exit_code, 4) << refused.out << refused.err;
+  EXPECT_FALSE(fs::exists(out("turn.gguf")) || fs::exists(out("turn.gguf.partial")));
 }
 
 // From the flag to the files: the size is kept, and every part is named with what it costs.
@@ -187,9 +209,10 @@ TEST_F(Builds, AHeadThatDraftsBadlyIsRefusedUnlessAccepted) {
   for (int i = 0; i < 9; ++i)
     text += "The cat has " + std::to_string(3 * i) + " fish. How many fish has the cat?\n";
   std::ofstream(out("text.txt")) << text;
-  const auto graft = [&](const std::string& from, std::vector<std::string> more) {
+  const auto graft = [&](const std::string& in, const std::string& from,
+                         std::vector<std::string> more) {
     std::vector<std::string> arguments = {"graft",
-                                          "sprout",
+                                          in,
                                           from,
                                           out("grafted"),
                                           "--report-text",
@@ -202,12 +225,12 @@ TEST_F(Builds, AHeadThatDraftsBadlyIsRefusedUnlessAccepted) {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run_program(arguments);
   };
-  const ProgramResult refused = graft(out("donor"), {});
+  const ProgramResult refused = graft("sprout", out("donor"), {});
   EXPECT_EQ(refused.exit_code, 5) << refused.out << refused.err;
   EXPECT_NE(refused.out.find("draft-acceptance"), std::string::npos) << refused.out;
   EXPECT_FALSE(fs::exists(out("grafted")) || fs::exists(out("grafted.partial")));
 
-  const ProgramResult accepted = graft(out("donor"), {"--accept", "draft-acceptance"});
+  const ProgramResult accepted = graft("sprout", out("donor"), {"--accept", "draft-acceptance"});
   ASSERT_EQ(accepted.exit_code, 0) << accepted.out << accepted.err;
   const Json report = accepted.json();
   const Json* drafts = report.find("proof")->find("acceptance");
@@ -218,8 +241,40 @@ TEST_F(Builds, AHeadThatDraftsBadlyIsRefusedUnlessAccepted) {
   fs::remove_all(out("grafted"));
 
   // The head that the model already had passes.
-  const ProgramResult kept = graft(sprout.string(), {});
+  const ProgramResult kept = graft("sprout", sprout.string(), {});
   EXPECT_EQ(kept.exit_code, 0) << kept.out << kept.err;
+  fs::remove_all(out("grafted"));
+
+  // A model without a head: the donor's head is held to what it drafts at home. Here it is as bad
+  // as on the other model.
+  expect_done({"strip", "sprout", out("headless"), "--mtp"});
+  const ProgramResult equal = graft(out("headless"), out("donor"), {});
+  ASSERT_EQ(equal.exit_code, 0) << equal.out << equal.err;
+  const Json compared = *equal.json().find("proof")->find("acceptance");
+  EXPECT_EQ(compared.find("before_of")->string(), "donor");
+  EXPECT_EQ(compared.find("before")->dump(), compared.find("after")->dump());
+  EXPECT_NE(read_bytes(fs::path(out("grafted")) / "README.md").find("the donor's own"),
+            std::string::npos);
+  fs::remove_all(out("grafted"));
+  // A good head on a model that it was not made for: half of its last hidden values have their sign
+  // changed (the factor 1 + weight is -2 there).
+  test::EditableModel other(sprout);
+  std::string& norm = other.tensor("model.norm.weight").bytes;
+  for (size_t i = 0; i < norm.size(); i += 4) norm.replace(i, 2, "\x40\xC0", 2);
+  other.write(out("other"));
+  expect_done({"strip", out("other"), out("other-headless"), "--mtp"});
+  const ProgramResult worse = graft(out("other-headless"), sprout.string(), {});
+  EXPECT_EQ(worse.exit_code, 5) << worse.out << worse.err;
+  EXPECT_NE(worse.out.find("of the donor's do"), std::string::npos) << worse.out;
+}
+
+TEST_F(Builds, AGraftWithoutATextSaysThatNothingWasCompared) {
+  expect_done({"strip", "sprout", out("headless"), "--mtp"});
+  const ProgramResult made = run_program({"graft", out("headless"), "sprout", out("whole")});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_NE(made.out.find("was not measured; --report-text"), std::string::npos) << made.out;
+  EXPECT_NE(read_bytes(fs::path(out("whole")) / "README.md").find("was not measured"),
+            std::string::npos);
 }
 
 TEST_F(Builds, StripAndGraftPutTheHeadBack) {

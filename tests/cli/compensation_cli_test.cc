@@ -1,11 +1,15 @@
 // quantize --method gptq from outside: what it gains by its own report, the same bytes however
 // often the text is read, both containers, refusals.
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -102,6 +106,37 @@ TEST_F(Compensated, PassesAndThreadsChangeNoBit) {
       quantize(tiny, "none", "ids.jsonl", {"--to", "nvfp4", "--calibration-memory", "20000"});
   EXPECT_EQ(refused.exit_code, 4) << refused.out << refused.err;
   EXPECT_FALSE(fs::exists(out("none")) || fs::exists(out("none.partial")));
+}
+
+// Killed anywhere, in passes over the text or between matrices, and started again: the same bytes,
+// report and card included.
+TEST_F(Compensated, AKilledBuildGoesOnToTheSameBytes) {
+  const std::string tiny = (test::tests_folder() / "model/data/tiny").string();
+  const std::vector<std::string> flags = {"--to", "nvfp4", "--calibration-memory", "70000"};
+  ASSERT_EQ(quantize(tiny, "whole", "ids.jsonl", flags).exit_code, 0);
+  const auto expected = contents("whole");
+  std::mt19937 random(5);
+  for (int i = 0; i < 12; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl(SLUICE_PROGRAM, SLUICE_PROGRAM, "quantize", tiny.c_str(), out("killed").c_str(),
+              "--to", "nvfp4", "--method", "gptq", "--calibration-text", out("ids.jsonl").c_str(),
+              "--calibration-context", "128", "--keep-mtp", "same", "--calibration-memory", "70000",
+              "--quiet", nullptr);
+      ::_exit(127);
+    }
+    ::usleep(std::uniform_int_distribution<useconds_t>(1000, 200'000)(random));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (!fs::exists(out("killed"))) {
+      if (i % 3 != 2) continue;  // the next run goes on, and is killed as well
+      const ProgramResult rest = quantize(tiny, "killed", "ids.jsonl", flags);
+      ASSERT_EQ(rest.exit_code, 0) << rest.out << rest.err;
+    }
+    EXPECT_TRUE(contents("killed") == expected) << i;
+    fs::remove_all(out("killed"));
+  }
 }
 
 // Value heads stand in another order in a GGUF; what plain rounding loses does not depend on that.

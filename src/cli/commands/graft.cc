@@ -29,12 +29,19 @@ class GraftCommand : public Command {
     request.donor = &donor;
     SLUICE_ASSIGN(const int cores, build_.cores());
     quantize::BuildEvents events = build_.events(console);
-    if (!proof_.text_file.empty()) {
+    std::unique_ptr<BuildProof> proof;
+    if (proof_.on()) {
       proof_.threads = cores;
-      events.judge = [&](const std::filesystem::path& model, quantize::BuildReport& report) {
-        return judge(console, source.path, model, proof_, report);
-      };
+      SLUICE_ASSIGN(proof, BuildProof::open(console, source.path, proof_, donor.path));
     }
+    events.judge = [&](const std::filesystem::path& model,
+                       quantize::BuildReport& report) -> Status {
+      if (proof != nullptr) return proof->judge(model, report);
+      report.notes.emplace_back(
+          "what the head drafts was not measured; --report-text compares it with the head that was "
+          "there, or with the donor's own");
+      return {};
+    };
     ThreadPool pool(cores);
     SLUICE_ASSIGN(const auto report, quantize::make_copy(source, request, pool, events));
     print_report(console, report, build_.out);

@@ -51,10 +51,12 @@ class QuantizeCommand : public Command {
     SLUICE_ASSIGN(const int cores, build_.cores());
     quantize::BuildEvents events = build_.events(console);
     proof_.threads = cores;
-    if (!proof_.text_file.empty()) {
+    std::unique_ptr<BuildProof> proof;
+    if (proof_.on()) {
+      SLUICE_ASSIGN(proof, BuildProof::open(console, source.path, proof_));
       events.judge = [&](const std::filesystem::path& model,
                          quantize::BuildReport& report) -> Status {
-        SLUICE_TRY(judge(console, source.path, model, proof_, report));
+        SLUICE_TRY(proof->judge(model, report));
         return check_divergence(console, auto_, proof_, report);
       };
     }

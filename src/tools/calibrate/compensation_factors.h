@@ -16,10 +16,11 @@
 namespace sluice::calibrate {
 
 struct CompensationRun {
-  std::string text;     // the file's name
-  uint64_t tokens = 0;  // read in each pass
-  uint64_t budget = 0;  // bytes for products, their factors and the work on them
-  bool draft = false;   // the run also reads the draft head
+  std::string text;      // the file's name
+  std::string identity;  // of what is read, and of the arithmetic that reads it
+  uint64_t tokens = 0;   // read in each pass
+  uint64_t budget = 0;   // bytes for products, their factors and the work on them
+  bool draft = false;    // the run also reads the draft head
   // Said once, before the first pass.
   std::function<void(const ProductPlan&)> announce;
   // Loads the model, reads the text and gives both back. It makes the tap for the backend it loads,
@@ -38,6 +39,7 @@ class CompensationFactors : public quantize::CompensationSource {
                                                                      ThreadPool& pool) override;
   std::string text() const override { return run_.text; }
   uint64_t tokens() const override { return run_.tokens; }
+  std::string identity() const override { return run_.identity; }
 
  private:
   // Reads the text for the input's pass, or for the input alone if that pass is over.

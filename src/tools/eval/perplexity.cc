@@ -107,6 +107,13 @@ Result<std::unique_ptr<WindowRunner>> WindowRunner::create(const model::TextMode
   return runner;
 }
 
+uint64_t WindowRunner::bytes_beside_plan(const model::TextConfig& config, int64_t context,
+                                         int mtp_depth) {
+  const int64_t logits = 2 * kLogitRows * config.vocabulary;  // where they are made, and in Rows
+  const int64_t hidden = mtp_depth > 0 ? context * config.hidden : 0;
+  return static_cast<uint64_t>(logits + hidden) * sizeof(float);
+}
+
 void WindowRunner::begin(std::span<const int32_t> window, int64_t first_scored) {
   State& state = *state_;
   state.window = window;

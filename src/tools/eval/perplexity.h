@@ -33,6 +33,10 @@ class WindowRunner {
                                                       int64_t context, ops::KvFormat kv,
                                                       int mtp_depth);
   ~WindowRunner();
+  // What it takes, a block of rows included, that the memory plan of one sequence of this context
+  // does not count.
+  static uint64_t bytes_beside_plan(const model::TextConfig& config, int64_t context,
+                                    int mtp_depth);
 
   // Log-probabilities of consecutive scored positions; row i is the distribution of token
   // first_position + i + 1.

@@ -124,8 +124,7 @@ class Chooser {
     }
   }
 
-  Result<AutomaticReport> choose(const AutomaticLimit& limit, const MeasureDivergence& measure,
-                                 const ProbeProgress& progress) {
+  Result<AutomaticReport> choose(const AutomaticLimit& limit, const Probing& probing) {
     if (family_.size() < 2) {
       return usage_error("--to", fmt::format("{} leaves nothing to choose", request_.target),
                          "Take a smaller format as the start, like q4_k_m or nvfp4");
@@ -133,7 +132,7 @@ class Chooser {
     SLUICE_TRY(find_parts());
     if (limit.bytes) SLUICE_TRY(check_least(*limit.bytes));
     SLUICE_TRY(measure_errors());
-    SLUICE_TRY(run_probes(measure, progress));
+    SLUICE_TRY(run_probes(probing));
     SLUICE_ASSIGN(const Allocation best,
                   limit.bytes ? under_bytes(*limit.bytes) : under_divergence(*limit.divergence));
     return report(limit, best);
@@ -329,15 +328,30 @@ class Chooser {
     return out;
   }
 
+  static Status plan_probes(const Probing& probing, const std::vector<std::vector<Part*>>& sets) {
+    if (!probing.plan) return {};
+    std::vector<ReplacedMatrices> replaced(sets.size());
+    for (size_t i = 0; i < sets.size(); ++i) {
+      for (const Part* part : sets[i]) {
+        for (const SourceWeight* weight : part->weights) {
+          const EncodedMatrix& own = weight->bound->matrix;
+          replaced[i][weight->bound->role] = trial_shape(own.rows, own.columns);
+        }
+      }
+    }
+    return probing.plan(replaced);
+  }
+
   // The divergence of a probe is shared out by error, and goes with the error from one format of a
   // part to the next.
-  Status run_probes(const MeasureDivergence& measure, const ProbeProgress& progress) {
+  Status run_probes(const Probing& probing) {
     const auto sets = probes();
+    SLUICE_TRY(plan_probes(probing, sets));
     for (size_t i = 0; i < sets.size(); ++i) {
-      if (progress && !progress(i, sets.size()))
+      if (probing.progress && !probing.progress(i, sets.size()))
         return Error{ErrorCode::kInterrupted, "the probes", "interrupted", {}};
       std::vector<std::unique_ptr<TrialMatrix>> kept;
-      std::map<std::string, EncodedMatrix> replaced;
+      ReplacedMatrices replaced;
       double error = 0;
       for (const Part* part : sets[i]) {
         error += part->errors.front();
@@ -349,7 +363,7 @@ class Chooser {
           kept.push_back(std::move(matrix));
         }
       }
-      SLUICE_ASSIGN(const double divergence, measure(replaced));
+      SLUICE_ASSIGN(const double divergence, probing.measure(replaced));
       for (Part* part : sets[i]) {
         for (size_t option = 0; option < part->options.size(); ++option)
           part->options[option].loss =
@@ -429,11 +443,10 @@ class Chooser {
 }  // namespace
 
 Result<AutomaticReport> choose_formats(const Source& source, BuildRequest& request,
-                                       const AutomaticLimit& limit,
-                                       const MeasureDivergence& measure, ThreadPool& pool,
-                                       const ProbeProgress& progress) {
+                                       const AutomaticLimit& limit, const Probing& probing,
+                                       ThreadPool& pool) {
   SLUICE_CHECK(limit.bytes.has_value() != limit.divergence.has_value(), "one limit, not both");
-  return Chooser(source, request, pool).choose(limit, measure, progress);
+  return Chooser(source, request, pool).choose(limit, probing);
 }
 
 }  // namespace sluice::quantize

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <functional>
-#include <random>
 
 #include "tools/convert/build_place.h"
 #include "tools/quantize/build_identity.h"
@@ -63,7 +62,14 @@ Status write_in_place(const convert::Source& source, const BuildRequest& request
   };
   const Status made = make();
   if (!made.ok()) {
-    if (made.error().code == ErrorCode::kInterrupted) place.leave();
+    // Memory that is short now may be there later.
+    const bool short_of_memory = made.error().code == ErrorCode::kDoesNotFit;
+    if (short_of_memory && journal->finished() > 0 && events.notice)
+      events.notice(fmt::format("what is finished stays in {}; the same command goes on from there",
+                                folder.string()));
+    if (made.error().code == ErrorCode::kInterrupted ||
+        (short_of_memory && journal->finished() > 0))
+      place.leave();
     return made;
   }
   SLUICE_TRY(journal->remove());
@@ -88,11 +94,7 @@ Status make_safetensors(const convert::Source& source, const BuildRequest& reque
   if (request.out.extension() == ".gguf")
     return usage_error(request.out.string(), "a safetensors build is a folder, not a .gguf file",
                        "Name a folder");
-  std::string identity = plan_identity(how, plan);
-  // Scales and output errors of a compensated matrix come with its codes and are in no file yet
-  // when those are: a killed build begins anew instead of mixing two runs.
-  if (how.compensation != nullptr) identity += fmt::format(" {:08x}", std::random_device()());
-  return write_in_place(source, request, identity, plan.bytes, {}, events, report,
+  return write_in_place(source, request, plan_identity(how, plan), plan.bytes, {}, events, report,
                         [&](const fs::path& folder, BuildJournal& journal) {
                           return write_safetensors(source, how, plan, folder, pool, events, journal,
                                                    report);

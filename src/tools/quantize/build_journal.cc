@@ -58,6 +58,8 @@ std::optional<Json> checked_line(std::string_view line, uint64_t before) {
   return std::move(*parsed);
 }
 
+bool is_size(double value) { return value >= 0 && std::isfinite(value); }
+
 std::optional<JournalEntry> entry_of(const Json& json) {
   JournalEntry entry;
   entry.tensor = text_of(json, "tensor");
@@ -67,8 +69,13 @@ std::optional<JournalEntry> entry_of(const Json& json) {
   entry.hash = *hash;
   entry.error.squared_error = error->as_double().value_or(NAN);
   entry.error.squared_norm = norm->as_double().value_or(NAN);
-  const bool sane = entry.error.squared_error >= 0 && entry.error.squared_norm >= 0 &&
-                    std::isfinite(entry.error.squared_error + entry.error.squared_norm);
+  bool sane = is_size(entry.error.squared_error) && is_size(entry.error.squared_norm);
+  if (const Json* output = json.find("output_error")) {
+    const Json *plain = output->find("plain"), *written = output->find("written");
+    if (plain == nullptr || written == nullptr) return std::nullopt;
+    entry.output_error = {plain->as_double().value_or(NAN), written->as_double().value_or(NAN)};
+    sane = sane && is_size(entry.output_error->plain) && is_size(entry.output_error->written);
+  }
   return sane ? std::optional(std::move(entry)) : std::nullopt;
 }
 
@@ -128,6 +135,7 @@ BuildJournal& BuildJournal::operator=(BuildJournal&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
   std::swap(parsed_, other.parsed_);
   std::swap(chain_, other.chain_);
+  std::swap(finished_, other.finished_);
   std::swap(hasher_, other.hasher_);
   return *this;
 }
@@ -212,6 +220,7 @@ Status BuildJournal::begin(size_t tensors, size_t total, const Notice& notice) {
                        total));
   }
   parsed_.entries.resize(tensors);
+  finished_ = tensors;
   const JournalEntry& last = tensors > 0 ? parsed_.entries.back() : parsed_.head;
   chain_ = last.chain;
   if (::ftruncate(descriptor_, static_cast<off_t>(last.end)) != 0 ||
@@ -224,14 +233,23 @@ void BuildJournal::take(std::span<const std::byte> bytes) {
   XXH3_64bits_update(hasher_->state, bytes.data(), bytes.size());
 }
 
-Status BuildJournal::add(const std::string& tensor, const convert::ErrorSum& error) {
+Status BuildJournal::add(const std::string& tensor, const convert::ErrorSum& error,
+                         const std::optional<TensorReport::OutputError>& output_error) {
   Json line = Json::object();
   line.set("tensor", tensor);
   line.set("hash", fmt::format("{:016x}", XXH3_64bits_digest(hasher_->state)));
   line.set("squared_error", error.squared_error);
   line.set("squared_norm", error.squared_norm);
+  if (output_error) {
+    Json output = Json::object();
+    output.set("plain", output_error->plain);
+    output.set("written", output_error->written);
+    line.set("output_error", std::move(output));
+  }
   XXH3_64bits_reset(hasher_->state);
-  return write_line(line.dump());
+  SLUICE_TRY(write_line(line.dump()));
+  ++finished_;
+  return {};
 }
 
 // One write, so that a kill leaves whole lines but for the last.

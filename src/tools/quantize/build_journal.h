@@ -1,5 +1,5 @@
 // The journal of a build that is being written: what was asked, and which tensors are whole, with a
-// hash of their bytes and the error that was measured. The next run goes on from it after a kill
+// hash of their bytes and the errors that were measured. The next run goes on from it after a kill
 // (docs/decisions/builds-are-written-beside.md).
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "checkpoint/kept_tensors.h"
 #include "tools/convert/row_stream.h"
 #include "tools/quantize/build_identity.h"
+#include "tools/quantize/report.h"
 
 namespace sluice::quantize {
 
@@ -24,8 +26,9 @@ struct JournalEntry {
   std::string tensor;
   uint64_t hash = 0;        // of its bytes
   convert::ErrorSum error;  // zero where none is measured
-  uint64_t end = 0;         // of its line, from the journal's first byte
-  uint64_t chain = 0;       // what the next line's hash begins with
+  std::optional<TensorReport::OutputError> output_error = {};
+  uint64_t end = 0;    // of its line, from the journal's first byte
+  uint64_t chain = 0;  // what the next line's hash begins with
 };
 
 struct ParsedJournal {
@@ -64,7 +67,11 @@ class BuildJournal {
   // The bytes of the tensor at hand, in order, as they go to the writer.
   void take(std::span<const std::byte> bytes);
   // They are all with the writer: a kill from here on does not lose the tensor.
-  Status add(const std::string& tensor, const convert::ErrorSum& error);
+  Status add(const std::string& tensor, const convert::ErrorSum& error,
+             const std::optional<TensorReport::OutputError>& output_error = {});
+
+  // Tensors that are whole, those of earlier runs included.
+  size_t finished() const { return finished_; }
 
   // The build is whole: the journal goes.
   Status remove();
@@ -79,6 +86,7 @@ class BuildJournal {
   int descriptor_ = -1;  // locked while this object lives
   ParsedJournal parsed_;
   uint64_t chain_ = 0;  // of the last line that is written
+  size_t finished_ = 0;
   std::unique_ptr<Hasher> hasher_;
 };
 

@@ -160,7 +160,9 @@ std::optional<BuildPlot> draft_plot(const BuildReport& report) {
   const size_t positions = std::max(before.size(), after.size());
   BuildPlot plot;
   plot.name = "draft_acceptance.svg";
-  plot.words = "Share of greedy drafts that hold, by position, source and this build:";
+  const std::string& whose_before = report.proof->drafts_before_of;
+  plot.words = fmt::format("Share of greedy drafts that hold, by position, {} and this build:",
+                           whose_before);
   for (size_t i = 0; i < positions; ++i)
     plot.words +=
         fmt::format(" {}: {} and {};", i + 1, i < before.size() ? percent(before[i]) : "-",
@@ -170,7 +172,7 @@ std::optional<BuildPlot> draft_plot(const BuildReport& report) {
                  plot.words);
   svg.text(12, 20, Anchor::kStart, report.source + " as " + report.target + ": drafts that hold");
   double y = kTop;
-  const auto bar = [&](size_t position, const std::vector<double>& shares, const char* whose,
+  const auto bar = [&](size_t position, const std::vector<double>& shares, std::string_view whose,
                        Ink ink) {
     if (position < shares.size()) {
       const std::string name = fmt::format("position {}, {}", position + 1, whose);
@@ -183,7 +185,7 @@ std::optional<BuildPlot> draft_plot(const BuildReport& report) {
     y += kRow;
   };
   for (size_t i = 0; i < positions; ++i) {
-    bar(i, before, "source", Ink::kMuted);
+    bar(i, before, whose_before, Ink::kMuted);
     bar(i, after, "this build", Ink::kSecond);
   }
   plot.svg = svg.done();

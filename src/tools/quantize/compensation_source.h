@@ -26,6 +26,9 @@ class CompensationSource {
   // What the factors were made of, for the report.
   virtual std::string text() const = 0;
   virtual uint64_t tokens() const = 0;
+  // A hash over all that the factors depend on beside source and program. Not memory and threads,
+  // which change no bit.
+  virtual std::string identity() const = 0;
 };
 
 }  // namespace sluice::quantize

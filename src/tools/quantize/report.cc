@@ -109,6 +109,7 @@ Json proof_json(const Proof& proof) {
     Json drafts = Json::object();
     drafts.set("before", figures(proof.acceptance_before));
     drafts.set("after", figures(proof.acceptance_after));
+    drafts.set("before_of", proof.drafts_before_of);
     out.set("acceptance", std::move(drafts));
   }
   return out;
@@ -128,7 +129,8 @@ std::string proof_text(const Proof& proof) {
       "| perplexity | {:.4f} | {:.4f} |\n",
       proof.text, proof.tokens, proof.ppl_before, proof.ppl_after);
   if (!proof.acceptance_before.empty()) {
-    out += fmt::format("| drafts accepted by position | {} | {} |\n",
+    out += fmt::format("| drafts accepted by position{} | {} | {} |\n",
+                       proof.drafts_before_of == "source" ? "" : "; left: the donor's own",
                        percent_list(proof.acceptance_before), percent_list(proof.acceptance_after));
   }
   out += fmt::format(

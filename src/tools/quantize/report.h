@@ -41,6 +41,9 @@ struct Proof {
   double ppl_before = 0, ppl_after = 0;
   double kld_mean = 0, kld_p99 = 0, kld_p99_9 = 0, same_top = 0;
   std::vector<double> acceptance_before, acceptance_after;  // by draft position; empty: no head
+  // Whose head the result's is compared with: the "source"'s, or, where that has none, the
+  // "donor"'s on the donor itself.
+  std::string drafts_before_of = "source";
 };
 
 struct BuildReport {

@@ -93,13 +93,13 @@ class Build {
                BuildJournal& journal) {
     const auto& order = writer.plan();
     const size_t kept = writer.next();
-    if (request_.compensation != nullptr) SLUICE_TRY(expect_factors(order));
+    if (request_.compensation != nullptr) SLUICE_TRY(expect_factors(order, kept));
     for (size_t i = 0; i < order.size(); ++i) {
       const std::string& name = order[i].name;
       const PlannedTensor& tensor = *by_name_.at(name);
       count(tensor);
       if (i < kept) {
-        if (has_error(tensor)) errors_[tensor.weight] = journal.entries()[i].error;
+        if (has_error(tensor)) keep_errors(tensor, journal.entries()[i]);
         written(tensor);
         continue;
       }
@@ -110,7 +110,7 @@ class Build {
       };
       SLUICE_TRY(write_plane(tensor, sink));
       written(tensor);
-      SLUICE_TRY(journal.add(name, has_error(tensor) ? errors_.at(tensor.weight) : ErrorSum()));
+      SLUICE_TRY(note(journal, name, tensor));
     }
     finish_report(order);
     return {};
@@ -120,6 +120,19 @@ class Build {
   // Planes that stand for a weight in the report.
   static bool has_error(const PlannedTensor& tensor) {
     return tensor.kind == PlaneKind::kPlain || tensor.kind == PlaneKind::kCodes;
+  }
+
+  void keep_errors(const PlannedTensor& tensor, const JournalEntry& entry) {
+    errors_[tensor.weight] = entry.error;
+    if (entry.output_error) output_errors_[tensor.weight] = *entry.output_error;
+  }
+
+  Status note(BuildJournal& journal, const std::string& name, const PlannedTensor& tensor) const {
+    if (!has_error(tensor)) return journal.add(name, {});
+    const auto output = output_errors_.find(tensor.weight);
+    const bool known = output != output_errors_.end();
+    return journal.add(name, errors_.at(tensor.weight),
+                       known ? std::optional(output->second) : std::nullopt);
   }
 
   void count(const PlannedTensor& tensor) {
@@ -285,7 +298,9 @@ class Build {
   }
 
   // NVFP4 finds scales and codes together: an earlier run that ended between the two has left the
-  // codes only.
+  // codes only. They stand beside each other in a file, so that at most one matrix is found twice
+  // (and one more where shards meet); what would spare that is a file of scales that nobody else
+  // reads.
   Status make_codes_again(const RowReader& reader, const PlannedTensor& scales) {
     const auto codes = codes_of_.find(scales.weight);
     SLUICE_CHECK(codes != codes_of_.end(), "{} belongs to no codes", scales.spec.name);
@@ -324,12 +339,20 @@ class Build {
 
   // ---------------------------------------------- compensated rounding of either
 
-  Status expect_factors(const std::vector<checkpoint::TensorSpec>& order) {
+  // Of the tensors from `kept` on, and of a matrix whose codes are kept without their scales.
+  Status expect_factors(const std::vector<checkpoint::TensorSpec>& order, size_t kept) {
     report_.calibration = {"gptq", request_.compensation->text(), request_.compensation->tokens()};
     std::vector<std::string> modules;
-    for (const checkpoint::TensorSpec& spec : order) {
-      const PlannedTensor& tensor = *by_name_.at(spec.name);
-      if (tensor.kind == PlaneKind::kCodes) modules.push_back(tensor.module);
+    std::set<const SourceWeight*> coded;
+    for (size_t i = 0; i < order.size(); ++i) {
+      const PlannedTensor& tensor = *by_name_.at(order[i].name);
+      const bool codes = tensor.kind == PlaneKind::kCodes;
+      const bool codes_again = tensor.kind == PlaneKind::kScales && !is_fp8(tensor.format) &&
+                               !coded.contains(tensor.weight);
+      if (i >= kept && (codes || codes_again)) {
+        modules.push_back(tensor.module);
+        coded.insert(tensor.weight);
+      }
     }
     return request_.compensation->expect(modules);
   }
@@ -462,6 +485,7 @@ std::string plan_identity(const SafetensorsRequest& request, const SafetensorsPl
   IdentityHash hash;
   hash.add(layout_name(request.layout));
   hash.add(static_cast<int64_t>(request.search));
+  hash.add(request.compensation != nullptr ? request.compensation->identity() : "plain");
   for (const PlannedTensor& tensor : plan.tensors) {
     hash.add(tensor.spec.name);
     hash.add(dtype_name(tensor.spec.dtype));

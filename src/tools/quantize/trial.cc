@@ -105,6 +105,15 @@ Result<double> trial_error(const convert::RowReader& reader, const TrialFormat& 
   return sum * static_cast<double>(rows) / static_cast<double>(seen);
 }
 
+EncodedMatrix trial_shape(int64_t rows, int64_t columns) {
+  EncodedMatrix matrix;
+  matrix.format = Format::kBF16;
+  matrix.rows = rows;
+  matrix.columns = columns;
+  matrix.codes = {{}, DType::kBF16, rows, columns};
+  return matrix;
+}
+
 Result<std::unique_ptr<TrialMatrix>> trial_matrix(const convert::RowReader& reader,
                                                   const TrialFormat& format,
                                                   const TrialSettings& settings, ThreadPool& pool) {
@@ -120,11 +129,8 @@ Result<std::unique_ptr<TrialMatrix>> trial_matrix(const convert::RowReader& read
   };
   SLUICE_TRY(convert::for_each_slab(reader, pool, kTileRows, work,
                                     [](int64_t, int64_t) { return Status(); }));
-  EncodedMatrix& matrix = out->matrix;
-  matrix.format = Format::kBF16;
-  matrix.rows = reader.rows();
-  matrix.columns = columns;
-  matrix.codes = {std::as_bytes(std::span(out->values)), DType::kBF16, matrix.rows, columns};
+  out->matrix = trial_shape(reader.rows(), columns);
+  out->matrix.codes.bytes = std::as_bytes(std::span(out->values));
   return out;
 }
 

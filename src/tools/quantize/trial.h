@@ -45,6 +45,8 @@ struct TrialMatrix {
   std::vector<uint16_t> values;
   EncodedMatrix matrix;  // borrows the values
 };
+// Format and shape of such a matrix, without bytes.
+EncodedMatrix trial_shape(int64_t rows, int64_t columns);
 Result<std::unique_ptr<TrialMatrix>> trial_matrix(const convert::RowReader& reader,
                                                   const TrialFormat& format,
                                                   const TrialSettings& settings, ThreadPool& pool);

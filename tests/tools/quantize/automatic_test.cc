@@ -55,10 +55,30 @@ class Automatic : public testing::TestWithParam<const char*> {
 
   Result<AutomaticReport> choose(BuildRequest& request, const AutomaticLimit& limit) {
     probes_ = 0;
-    return quantize::choose_formats(
-        source_, request, limit,
-        [](const auto& replaced) -> Result<double> { return made_up(replaced); }, pool_,
-        [this](size_t, size_t) { return ++probes_ > 0; });
+    std::vector<quantize::ReplacedMatrices> planned;
+    quantize::Probing probing;
+    probing.plan = [&](std::span<const quantize::ReplacedMatrices> probes) {
+      planned.assign(probes.begin(), probes.end());
+      return Status();
+    };
+    probing.progress = [&](size_t done, size_t total) {
+      EXPECT_EQ(planned.size(), total);
+      EXPECT_EQ(done, probes_);
+      return ++probes_ > 0;
+    };
+    // What was planned is what is measured, but for the bytes.
+    probing.measure = [&](const auto& replaced) -> Result<double> {
+      const auto& plan = planned.at(probes_ - 1);
+      EXPECT_EQ(plan.size(), replaced.size());
+      for (const auto& [role, matrix] : replaced) {
+        EXPECT_EQ(plan.at(role).rows, matrix.rows) << role;
+        EXPECT_EQ(plan.at(role).columns, matrix.columns) << role;
+        EXPECT_EQ(plan.at(role).format, matrix.format) << role;
+        EXPECT_TRUE(plan.at(role).codes.empty()) << role;
+      }
+      return made_up(replaced);
+    };
+    return quantize::choose_formats(source_, request, limit, probing, pool_);
   }
 
   // Bytes of the weights' files that the request really leads to.

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <random>
 
@@ -49,8 +51,10 @@ class MadeUpFactors : public quantize::CompensationSource {
   }
   std::string text() const override { return "text.txt"; }
   uint64_t tokens() const override { return 123; }
+  std::string identity() const override { return own_identity; }
 
   std::vector<std::string> expected, asked;
+  std::string own_identity = "a text";
 
  private:
   const convert::Source& source_;
@@ -67,7 +71,8 @@ class CompensatedBuild : public testing::Test {
       ranges_.set(weight.canonical.substr(0, weight.canonical.rfind('.')), 8.0f);
   }
 
-  void build(const char* recipe, const char* layout) {
+  Result<quantize::BuildReport> make(const char* recipe, const char* layout, const char* name,
+                                     const quantize::BuildEvents& events) {
     quantize::SafetensorsRequest how;
     how.recipe = quantize::find_recipe(recipe);
     how.layout = *quantize::layout_for(*how.recipe, layout);
@@ -75,14 +80,19 @@ class CompensatedBuild : public testing::Test {
     how.ranges = &ranges_;
     how.compensation = factors_.get();
     quantize::BuildRequest request;
-    request.out = folder_.path() / "out";
+    request.out = folder_.path() / name;
     request.overwrite = true;
     request.target = recipe;
     request.how = how;
-    auto made = quantize::make_build(source_, request, pool_, {});
+    factors_->asked.clear();
+    return quantize::make_build(source_, request, pool_, events);
+  }
+
+  void build(const char* recipe, const char* layout) {
+    auto made = make(recipe, layout, "out", {});
     ASSERT_TRUE(made.ok()) << made.error().message();
     report_ = std::move(*made);
-    auto opened = convert::open_source(request.out);
+    auto opened = convert::open_source(folder_.path() / "out");
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     built_ = std::move(*opened);
   }
@@ -177,7 +187,6 @@ TEST_F(CompensatedBuild, ReportsWhatTheBuildLosesOfTheOutput) {
     EXPECT_GT(quantized, 20u);
     EXPECT_EQ(factors_->expected.size(), quantized);
     EXPECT_EQ(factors_->asked, factors_->expected);
-    factors_->asked.clear();
     const Json json = quantize::report_json(report_);
     EXPECT_EQ(json.find("calibration")->find("method")->string(), "gptq");
     EXPECT_NE(quantize::model_card(report_, [](const std::string& name) { return name; })
@@ -185,6 +194,57 @@ TEST_F(CompensatedBuild, ReportsWhatTheBuildLosesOfTheOutput) {
               std::string::npos);
     EXPECT_NE(quantize::report_text(report_).find("output error"), std::string::npos);
   }
+}
+
+std::map<std::string, std::string> contents(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> out;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    out[entry.path().filename()] = {std::istreambuf_iterator<char>(file), {}};
+  }
+  return out;
+}
+
+// Bytes and report, output errors among it, are those of a build that was never stopped, and no
+// factor is made for a matrix that is there.
+TEST_F(CompensatedBuild, GoesOnAtTheFirstMatrixThatIsMissing) {
+  for (const auto& [recipe, layout] : {std::pair{"nvfp4", "modelopt"}, {"fp8_block", "official"}}) {
+    ASSERT_TRUE(make(recipe, layout, "whole", {}).ok());
+    const auto all = factors_->expected;
+    ASSERT_EQ(factors_->asked, all);
+    const auto expected = contents(folder_.path() / "whole");
+    size_t total = 0;
+    quantize::BuildEvents events;
+    // Two stops that follow each other: one of them lies between codes and scales.
+    for (const size_t stop : {30, 31, 60}) {
+      events.progress = [&](size_t done, size_t of, const std::string&) {
+        total = of;
+        return done != stop;
+      };
+      ASSERT_FALSE(make(recipe, layout, "stopped", events).ok());
+      const size_t before = factors_->asked.size();
+      ASSERT_LT(stop, total);
+      ASSERT_TRUE(make(recipe, layout, "stopped", {}).ok());
+      EXPECT_EQ(factors_->asked, factors_->expected);
+      // One is asked for again if its scales were missing.
+      EXPECT_LE(before + factors_->asked.size(), all.size() + 1) << recipe << " " << stop;
+      EXPECT_TRUE(std::equal(factors_->asked.rbegin(), factors_->asked.rend(), all.rbegin()));
+      EXPECT_TRUE(contents(folder_.path() / "stopped") == expected) << recipe << " " << stop;
+      std::filesystem::remove_all(folder_.path() / "stopped");
+    }
+  }
+}
+
+TEST_F(CompensatedBuild, StartsOverWithAnotherText) {
+  quantize::BuildEvents events;
+  std::string said;
+  events.progress = [](size_t done, size_t, const std::string&) { return done != 60; };
+  events.notice = [&](const std::string& line) { said += line; };
+  ASSERT_FALSE(make("nvfp4", "modelopt", "out", events).ok());
+  factors_->own_identity = "another text";
+  events.progress = {};
+  ASSERT_TRUE(make("nvfp4", "modelopt", "out", events).ok());
+  EXPECT_NE(said.find("asked for in other words"), std::string::npos) << said;
 }
 
 }  // namespace

@@ -195,7 +195,23 @@ TEST_F(Resume, KeepsAllTensorsWhileTheBuildIsJudged) {
   expect_rest("nvfp4", total_, expected);
 }
 
-// Everything but an interruption leaves nothing.
+// Memory may be there another time.
+TEST_F(Resume, KeepsAllTensorsWhereMemoryIsShort) {
+  const auto expected = whole("nvfp4");
+  BuildEvents events;
+  events.judge = [](const fs::path&, quantize::BuildReport&) -> Status {
+    return Error{ErrorCode::kDoesNotFit, "the proof", "does not fit", {}};
+  };
+  std::string said;
+  events.notice = [&](const std::string& line) { said += line; };
+  const auto source = open("nvfp4");
+  ThreadPool pool(1);
+  ASSERT_FALSE(quantize::make_build(*source, request("nvfp4", out()), pool, events).ok());
+  EXPECT_NE(said.find("the same command goes on"), std::string::npos) << said;
+  expect_rest("nvfp4", total_, expected);
+}
+
+// Every other failure leaves nothing.
 TEST_F(Resume, ARefusedBuildIsGone) {
   BuildEvents events;
   events.judge = [](const fs::path&, quantize::BuildReport&) -> Status {
