@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <functional>
 #include <map>
 #include <system_error>
 
 #include "checkpoint/rules.h"
+#include "checkpoint/tower_name.h"
 
 namespace sluice::checkpoint {
 namespace {
@@ -62,16 +64,36 @@ std::string enumerate(const std::vector<std::string>& names) {
   return text;
 }
 
+// What the companions of a text model's GGUF are named after.
+std::string stem_of(const std::string& name) {
+  const std::optional<SplitName> split = parse_split_name(name);
+  return split ? split->prefix : fs::path(name).stem().string();
+}
+
 void record_neighbours(const std::vector<std::string>& names, Location& where) {
+  std::string own;
+  if (where.container == Container::kGguf) own = stem_of(where.files[0].filename().string());
+  std::vector<std::string> towers, others;  // stems of the folder's other models
   for (const std::string& name : ending_in(names, ".gguf")) {
     const fs::path path = where.folder / name;
     if (std::ranges::find(where.files, path) != where.files.end()) continue;
     if (is_vision_name(name)) {
-      where.vision_beside.push_back(path);
+      towers.push_back(name);
     } else if (is_draft_name(name)) {
       where.draft_beside.push_back(path);
+    } else if (stem_of(name) != own) {
+      others.push_back(stem_of(name));
     }
   }
+  const auto named_after = [&](const std::string& stem) {
+    return [&](const std::string& tower) { return is_tower_name(tower, stem); };
+  };
+  if (!own.empty() && std::ranges::any_of(towers, named_after(own))) {
+    std::erase_if(towers, std::not_fn(named_after(own)));
+  } else {
+    for (const std::string& stem : others) std::erase_if(towers, named_after(stem));
+  }
+  for (const std::string& name : towers) where.vision_beside.push_back(where.folder / name);
 }
 
 // The one model among the *.gguf of a folder: parts of a split count as one, mmproj and draft heads

@@ -4,6 +4,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "cli/session.h"
+#include "tools/convert/vision_tower.h"
 
 namespace sluice::cli {
 
@@ -19,11 +20,12 @@ void BuildOptions::declare_output(CLI::App& app) {
   app.add_flag("--overwrite", overwrite, "replaces OUT if it is a build");
 }
 
-Result<convert::Source> BuildOptions::open(const Console& console,
+Result<convert::Source> BuildOptions::open(const Console& console, TowerBeside tower,
                                            convert::DamagedDraft damaged) const {
   const auto folders = installed_model_folders();
   SLUICE_ASSIGN(const auto path, checkpoint::resolve_model(in, folders));
   SLUICE_ASSIGN(auto source, convert::open_source(path, damaged));
+  if (tower == TowerBeside::kOpen) SLUICE_TRY(convert::open_tower_beside(source));
   for (const std::string& note : source.checkpoint->notes()) console.note(note);
   return source;
 }
@@ -45,6 +47,29 @@ quantize::BuildEvents BuildOptions::events(const Console& console) const {
     return interrupt_count() == 0;
   };
   return events;
+}
+
+void VisionOptions::declare(CLI::App& app) {
+  app.add_flag("--strip-vision", strip, "leaves the vision tower out");
+  app.add_option("--vision-type", type,
+                 "type of the matrices in the vision tower's file beside a GGUF (default: as they "
+                 "are stored)")
+      ->check(CLI::IsMember({"bf16", "f16", "f32", "q8_0"}));
+}
+
+Status VisionOptions::set(quantize::GgufRequest& request) const {
+  if (strip && !type.empty())
+    return usage_error("--vision-type", "there is no tower with --strip-vision",
+                       "Leave one of the two out");
+  request.keep_vision = !strip;
+  if (!type.empty()) request.vision_type = quantize::find_tower_type(type);
+  return {};
+}
+
+Status VisionOptions::set(quantize::SafetensorsRequest& request) const {
+  if (!type.empty()) return usage_error("--vision-type", "is for GGUF builds", "Leave it out");
+  request.keep_vision = !strip;
+  return {};
 }
 
 void print_report(const Console& console, const quantize::BuildReport& report,

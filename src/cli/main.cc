@@ -66,6 +66,7 @@ const CommandEntry kCommands[] = {
      make_bench},
     {"convert", "a build in the other container, in plain 16 bit or Q8_0",
      "  sluice convert ./Qwen3.6-27B model.gguf --to gguf\n"
+     "  sluice convert ./Qwen3.6-27B text.gguf --to gguf --strip-vision\n"
      "  sluice convert model-Q4_K_M.gguf ./model-bf16 --to safetensors\n",
      make_convert},
     {"quantize", "a smaller build, with a report of what it lost",

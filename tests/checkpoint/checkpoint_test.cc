@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "checkpoint/forge.h"
+#include "checkpoint/tower_name.h"
 #include "support/paths.h"
 
 namespace sluice::checkpoint {
@@ -173,6 +174,26 @@ TEST_F(CheckpointTest, SeveralGgufModelsAreListedAndNeighboursRecorded) {
   const auto two = Checkpoint::open(folder());
   ASSERT_FALSE(two.ok());
   EXPECT_THAT(two.error().message(), HasSubstr("2 GGUF models: m-Q4_K_M.gguf, m-Q8_0.gguf"));
+}
+
+TEST_F(CheckpointTest, ATowerNamedAfterAModelIsThatModels) {
+  put_gguf("m-27B.gguf");
+  put_gguf("m-27B-small.gguf");
+  put("mmproj-F16.gguf", "not read");
+  put("mmproj-m-27B-BF16.gguf", "not read");
+  const auto towers = [&](const char* model) {
+    std::vector<std::string> names;
+    const auto opened = Checkpoint::open(folder() / model);
+    for (const fs::path& tower : opened->vision_beside()) names.push_back(tower.filename());
+    return names;
+  };
+  EXPECT_THAT(towers("m-27B.gguf"), ElementsAre("mmproj-m-27B-BF16.gguf"));
+  EXPECT_THAT(towers("m-27B-small.gguf"), ElementsAre("mmproj-F16.gguf"));
+  // The size of a model is no type of its tower.
+  EXPECT_TRUE(is_tower_name("mmproj-m-27B.gguf", "m-27B"));
+  EXPECT_FALSE(is_tower_name("mmproj-m-27B.gguf", "m"));
+  EXPECT_FALSE(is_tower_name("mmproj-m-27B-BF16.gguf", "m"));
+  EXPECT_EQ(tower_name("m-27B", "Q8_0"), "mmproj-m-27B-Q8_0.gguf");
 }
 
 TEST_F(CheckpointTest, PartsOfAModelAreExplained) {

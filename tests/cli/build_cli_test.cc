@@ -329,6 +329,38 @@ TEST_F(Builds, StrippedTowerLeavesATextOnlyModel) {
   EXPECT_GT(compared, 0u);
 }
 
+TEST_F(Builds, AGgufHasItsTowerBesideIt) {
+  SLUICE_REQUIRE_SHARED(golden, "goldens/vlm-r1-tied-mtp");
+  expect_done({"convert", golden, out("a.gguf"), "--to", "gguf"});
+  const Json report = inspect(out("a.gguf"));
+  EXPECT_EQ(report.find("vision")->find("file")->string(), "mmproj-a-BF16.gguf");
+  EXPECT_TRUE(report.find("vision")->find("present")->boolean());
+  EXPECT_EQ(report.find("parameters")->find("vision")->as_uint64(),
+            inspect(golden).find("parameters")->find("vision")->as_uint64());
+  EXPECT_NE(read_bytes(out("a.README.md")).find("mmproj-a-BF16.gguf"), std::string::npos);
+  // Taken along by what copies, left out by name.
+  const std::string tower = read_bytes(out("mmproj-a-BF16.gguf"));
+  expect_done({"strip", out("a.gguf"), out("b.gguf"), "--mtp"});
+  EXPECT_EQ(read_bytes(out("mmproj-b-BF16.gguf")), tower);
+  expect_done({"graft", out("b.gguf"), out("a.gguf"), out("c.gguf")});
+  EXPECT_EQ(read_bytes(out("mmproj-c-BF16.gguf")), tower);
+  expect_done({"strip", out("a.gguf"), out("text.gguf"), "--vision"});
+  EXPECT_FALSE(inspect(out("text.gguf")).find("vision")->find("present")->boolean());
+  expect_done({"quantize", out("a.gguf"), out("d.gguf"), "--to", "q8_0", "--vision-type", "f16"});
+  EXPECT_TRUE(fs::exists(out("mmproj-d-F16.gguf")));
+  // A damaged one keeps nobody from the text model.
+  std::ofstream(out("mmproj-a-BF16.gguf"), std::ios::binary) << tower.substr(0, tower.size() / 2);
+  const Json damaged = inspect(out("a.gguf"));
+  EXPECT_FALSE(damaged.find("vision")->find("present")->boolean());
+  EXPECT_EQ(damaged.find("problems")->items().at(0).find("severity")->string(), "warning");
+  EXPECT_EQ(run_program({"convert", out("a.gguf"), out("e"), "--to", "safetensors"}).exit_code, 3);
+  expect_done({"convert", out("a.gguf"), out("e"), "--to", "safetensors", "--strip-vision"});
+  EXPECT_EQ(
+      run_program({"convert", golden, out("f"), "--to", "safetensors", "--vision-type", "f16"})
+          .exit_code,
+      2);
+}
+
 TEST_F(Builds, RefusalsHaveTheirExitCodes) {
   expect_done({"convert", "sprout", out("a.gguf"), "--to", "gguf"});
   fs::create_directories(folder_.path() / "photos" / "holiday");

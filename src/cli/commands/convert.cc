@@ -17,7 +17,7 @@ class ConvertCommand : public Command {
     app.add_option("--type", type_, "type of the matrices in a GGUF; safetensors are BF16")
         ->check(CLI::IsMember({"bf16", "f16", "f32", "q8_0"}))
         ->capture_default_str();
-    app.add_flag("--strip-vision", strip_vision_, "leaves the vision tower out");
+    vision_.declare(app);
     app.add_flag("--strip-mtp", strip_mtp_, "leaves the draft head out");
   }
 
@@ -30,6 +30,7 @@ class ConvertCommand : public Command {
       quantize::GgufRequest gguf;
       gguf.mixture = quantize::find_mixture(type_);
       gguf.draft = draft;
+      SLUICE_TRY(vision_.set(gguf));
       request.target = type_;
       request.how = gguf;
     } else {
@@ -39,11 +40,11 @@ class ConvertCommand : public Command {
       quantize::SafetensorsRequest safetensors;
       safetensors.recipe = quantize::find_recipe("safetensors");
       safetensors.draft = draft;
-      safetensors.keep_vision = !strip_vision_;
+      SLUICE_TRY(vision_.set(safetensors));
       request.target = "bf16";
       request.how = safetensors;
     }
-    SLUICE_ASSIGN(const auto source, build_.open(console));
+    SLUICE_ASSIGN(const auto source, build_.open(console, vision_.beside()));
     SLUICE_ASSIGN(const int cores, build_.cores());
     ThreadPool pool(cores);
     SLUICE_ASSIGN(const auto report,
@@ -54,8 +55,9 @@ class ConvertCommand : public Command {
 
  private:
   BuildOptions build_;
+  VisionOptions vision_;
   std::string to_, type_ = "bf16";
-  bool strip_vision_ = false, strip_mtp_ = false;
+  bool strip_mtp_ = false;
 };
 
 }  // namespace

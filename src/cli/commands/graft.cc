@@ -22,10 +22,11 @@ class GraftCommand : public Command {
     quantize::CopyRequest request;
     request.out = build_.out;
     request.overwrite = build_.overwrite;
-    SLUICE_ASSIGN(const auto source, build_.open(console, convert::DamagedDraft::kAllow));
+    SLUICE_ASSIGN(const auto source,
+                  build_.open(console, TowerBeside::kOpen, convert::DamagedDraft::kAllow));
     BuildOptions other = build_;
     other.in = donor_;
-    SLUICE_ASSIGN(const auto donor, other.open(console, convert::DamagedDraft::kRefuse));
+    SLUICE_ASSIGN(const auto donor, other.open(console, TowerBeside::kLeave));
     request.donor = &donor;
     SLUICE_ASSIGN(const int cores, build_.cores());
     quantize::BuildEvents events = build_.events(console);

@@ -3,11 +3,13 @@
 #include <fnmatch.h>
 
 #include <map>
+#include <memory>
 
 #include "checkpoint/safetensors_writer.h"
 #include "cli/command.h"
 #include "cli/session.h"
 #include "codec/codec.h"
+#include "tools/convert/vision_tower.h"
 
 namespace sluice::cli {
 namespace {
@@ -94,6 +96,7 @@ class Inspect : public Command {
                          "Give --values GLOB --out F.safetensors");
     SLUICE_ASSIGN(const ModelFiles files, open_model(model_, NeedWeights::kYes));
     SLUICE_ASSIGN(model::Binding binding, model::bind(*files.checkpoint));
+    find_tower(files, binding);
     if (validate_) validate_codes(binding);
     if (values_) SLUICE_TRY(write_values(binding));
     if (console.settings().json) {
@@ -107,6 +110,18 @@ class Inspect : public Command {
   }
 
  private:
+  // A tower that cannot be used does not keep the text model from running.
+  void find_tower(const ModelFiles& files, model::Binding& binding) {
+    auto tower = convert::tower_beside(*files.checkpoint, binding.config.hidden);
+    if (tower.ok()) {
+      tower_ = std::move(*tower);
+      return;
+    }
+    const Error& error = tower.error();
+    binding.problems.push_back({Problem::Severity::kWarning, "",
+                                "vision tower: " + error.what + ": " + error.why, error.remedy});
+  }
+
   static void validate_codes(model::Binding& binding) {
     for (const model::BoundWeight& weight : binding.weights) {
       const Status status = codec::check_codes(weight.matrix, weight.name);
@@ -173,7 +188,7 @@ class Inspect : public Command {
     result.set("layer_types", std::move(types));
     result.set("context", config.context);
     result.set("tied", config.tied);
-    set_totals(binding, result);
+    set_totals(binding, tower_.get(), result);
     Json mtp = Json::object();
     mtp.set("present", binding.mtp_present);
     mtp.set("usable", binding.mtp_usable);
@@ -183,7 +198,8 @@ class Inspect : public Command {
     }
     result.set("mtp", std::move(mtp));
     Json vision = Json::object();
-    vision.set("present", binding.vision_present);
+    vision.set("present", binding.vision_present || tower_ != nullptr);
+    if (tower_ != nullptr) vision.set("file", tower_->file->files().front().filename().string());
     result.set("vision", std::move(vision));
     Json tokenizer = Json::object();
     tokenizer.set("present", files.tokenizer.has_value());
@@ -198,7 +214,9 @@ class Inspect : public Command {
     return result;
   }
 
-  static void set_totals(const model::Binding& binding, Json& result) {
+  // A tower in a file of its own counts as one in the model's files does.
+  static void set_totals(const model::Binding& binding, const convert::VisionTower* tower,
+                         Json& result) {
     Totals parameters, bytes;
     std::map<std::string, std::pair<int64_t, uint64_t>> formats;
     for (const model::BoundWeight& weight : binding.weights) {
@@ -214,6 +232,10 @@ class Inspect : public Command {
       auto& [count, size] = formats[std::string(format_name(*tensor.format))];
       count += 1;
       size += tensor.stored->bytes.size();
+    }
+    if (tower != nullptr) {
+      parameters.vision += static_cast<uint64_t>(tower->parameters());
+      for (const auto& stored : tower->file->tensors()) bytes.vision += stored.bytes.size();
     }
     result.set("parameters", totals_json(parameters, false));
     result.set("bytes", totals_json(bytes, true));
@@ -282,8 +304,11 @@ class Inspect : public Command {
     console.print(fmt::format("draft head: {}\n", !binding.mtp_present ? "none"
                                                   : binding.mtp_usable ? "usable"
                                                                        : "present, not usable"));
-    console.print(fmt::format("vision tower: {}\n",
-                              binding.vision_present ? "present (not used yet)" : "none"));
+    const Json* file = all.find("vision")->find("file");
+    console.print(
+        fmt::format("vision tower: {}\n", file != nullptr ? file->string() + " (not used yet)"
+                                          : binding.vision_present ? "present (not used yet)"
+                                                                   : "none"));
     console.print(
         fmt::format("template: {}\n", files.chat_template ? files.template_source : "none"));
     for (const Json& problem : all.find("problems")->items()) {
@@ -303,6 +328,7 @@ class Inspect : public Command {
   }
 
   std::string model_;
+  std::shared_ptr<const convert::VisionTower> tower_;  // beside a GGUF
   std::optional<std::string> values_, out_;
   bool tensors_ = false, overwrite_ = false, validate_ = false;
 };

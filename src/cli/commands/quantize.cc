@@ -32,7 +32,7 @@ class QuantizeCommand : public Command {
     app.add_option("--keep-mtp", keep_mtp_, "the draft head: bf16, same (as the rest) or none")
         ->check(CLI::IsMember({"bf16", "same", "none"}))
         ->capture_default_str();
-    app.add_flag("--strip-vision", strip_vision_, "leaves the vision tower out");
+    vision_.declare(app);
     app.add_flag("--older-mixture", older_,
                  "types as llama.cpp chose them before March 2026, and ik_llama.cpp does");
     app.add_option("--search", search_,
@@ -47,7 +47,7 @@ class QuantizeCommand : public Command {
 
   Status run(const Console& console) override {
     SLUICE_ASSIGN(auto request, make_request());
-    SLUICE_ASSIGN(const auto source, build_.open(console));
+    SLUICE_ASSIGN(const auto source, build_.open(console, vision_.beside()));
     SLUICE_ASSIGN(const int cores, build_.cores());
     quantize::BuildEvents events = build_.events(console);
     proof_.threads = cores;
@@ -117,6 +117,7 @@ class QuantizeCommand : public Command {
       gguf.draft = draft;
       gguf.importance = importance_ ? &*importance_ : nullptr;
       gguf.importance_file = importance_file;
+      SLUICE_TRY(vision_.set(gguf));
       request.target = mixture->name;
       request.how = gguf;
       return request;
@@ -129,7 +130,7 @@ class QuantizeCommand : public Command {
     safetensors.recipe = recipe;
     SLUICE_ASSIGN(safetensors.layout, quantize::layout_for(*recipe, layout_));
     safetensors.draft = draft;
-    safetensors.keep_vision = !strip_vision_;
+    SLUICE_TRY(vision_.set(safetensors));
     safetensors.search = search_ == "none"    ? quantize::ScaleSearch::kNone
                          : search_ == "sweep" ? quantize::ScaleSearch::kSweep
                                               : quantize::ScaleSearch::kFourOverSix;
@@ -145,7 +146,8 @@ class QuantizeCommand : public Command {
   BuildOptions build_;
   std::string to_, layout_, keep_mtp_ = "bf16", search_ = "sweep";
   std::optional<std::string> imatrix_, ranges_;
-  bool strip_vision_ = false, older_ = false, kv_scales_ = false;
+  VisionOptions vision_;
+  bool older_ = false, kv_scales_ = false;
   CompensationOptions compensation_;
   std::unique_ptr<quantize::CompensationSource> compensation_source_;
   AutoOptions auto_;

@@ -21,9 +21,11 @@ class StripCommand : public Command {
       return usage_error("strip", "nothing to take out", "Add --vision, --mtp or both");
     request_.out = build_.out;
     request_.overwrite = build_.overwrite;
-    SLUICE_ASSIGN(const auto source,
-                  build_.open(console, request_.drop_draft ? convert::DamagedDraft::kAllow
-                                                           : convert::DamagedDraft::kRefuse));
+    SLUICE_ASSIGN(
+        const auto source,
+        build_.open(
+            console, request_.drop_vision ? TowerBeside::kLeave : TowerBeside::kOpen,
+            request_.drop_draft ? convert::DamagedDraft::kAllow : convert::DamagedDraft::kRefuse));
     SLUICE_ASSIGN(const int cores, build_.cores());
     ThreadPool pool(cores);
     SLUICE_ASSIGN(const auto report,

@@ -6,6 +6,8 @@
 #include <system_error>
 #include <utility>
 
+#include "checkpoint/tower_name.h"
+
 namespace sluice::convert {
 namespace {
 
@@ -88,6 +90,16 @@ Result<BuildPlace> BuildPlace::create(const fs::path& out, const std::vector<fs:
   place.out_ = whole;
   place.overwrite_ = overwrite;
   if (whole.extension() == kGgufSuffix) place.file_name_ = whole.filename().string();
+  for (const fs::path& tower : place.towers_beside()) {
+    for (const fs::path& source : sources) {
+      if (fs::equivalent(tower, source, error))
+        return usage_error(tower.string(), "belongs to that name and is part of the source",
+                           "Choose another name for the result");
+    }
+    if (!overwrite)
+      return usage_error(tower.string(), "exists already and belongs to that name",
+                         "Choose another name or add --overwrite");
+  }
   for (const char* name : {"README.md", "quantization_report.json", "error_by_layer.svg",
                            "size_by_format.svg", "draft_acceptance.svg"}) {
     const fs::path beside = whole.parent_path() / place.companion(name);
@@ -151,7 +163,20 @@ Status BuildPlace::replace_folder() {
   return {};
 }
 
-// Companions first: a lone file that is there is whole.
+std::vector<fs::path> BuildPlace::towers_beside() const {
+  std::vector<fs::path> out;
+  if (file_name_.empty()) return out;
+  const std::string stem = fs::path(file_name_).stem().string();
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(out_.parent_path(), error)) {
+    if (checkpoint::is_tower_name(entry.path().filename().string(), stem))
+      out.push_back(entry.path());
+  }
+  return out;
+}
+
+// Companions first: a lone file that is there is whole. A tower of the build that was replaced goes
+// last, since its model would be another without it.
 Status BuildPlace::move_files() {
   std::error_code error;
   std::vector<fs::path> files;
@@ -159,9 +184,16 @@ Status BuildPlace::move_files() {
   if (error) return file_error(staging_, "list", error);
   std::stable_partition(files.begin(), files.end(),
                         [&](const fs::path& file) { return file.filename() != file_name_; });
+  std::vector<fs::path> replaced = towers_beside();
   for (const fs::path& file : files) {
-    fs::rename(file, out_.parent_path() / file.filename(), error);
+    const fs::path place = out_.parent_path() / file.filename();
+    fs::rename(file, place, error);
     if (error) return file_error(file, "rename", error);
+    std::erase(replaced, place);
+  }
+  for (const fs::path& tower : replaced) {
+    fs::remove(tower, error);
+    if (error) return file_error(tower, "remove", error);
   }
   fs::remove_all(staging_, error);
   return {};

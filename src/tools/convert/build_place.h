@@ -11,11 +11,13 @@
 
 namespace sluice::convert {
 
-// A folder, or a lone file (`x.gguf`) whose companions are then named after it (`x.README.md`).
+// A folder, or a lone file (`x.gguf`) whose companions are then named after it (`x.README.md`,
+// `mmproj-x-BF16.gguf`).
 class BuildPlace {
  public:
   // Refuses a place that is the source, that exists (unless `overwrite`, and then only what is a
-  // build: a regular file, or a folder with a config.json or a *.gguf and without folders inside),
+  // build: a regular file, or a folder with a config.json or a *.gguf and without folders inside;
+  // a lone file's vision towers of any type go with it),
   // or that has no room for `bytes` (exit 4). What an interrupted run has left is removed, or
   // counted among the bytes that are there already.
   enum class Leftover : uint8_t { kRemove, kKeep };
@@ -39,6 +41,7 @@ class BuildPlace {
 
  private:
   BuildPlace() = default;
+  std::vector<std::filesystem::path> towers_beside() const;
   Status replace_folder();
   Status move_files();
 

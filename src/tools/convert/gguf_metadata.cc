@@ -218,17 +218,23 @@ Result<GgufMetadata> metadata_of_gguf(const Source& source, const GgufFacts& fac
 
 }  // namespace
 
+Status add_general_keys(const Source& source, std::string_view architecture, std::string_view type,
+                        int64_t parameters, GgufMetadata& metadata) {
+  metadata.add("general.architecture", std::string(architecture));
+  metadata.add("general.type", std::string(type));
+  SLUICE_TRY(add_sampling(source, metadata));
+  metadata.add("general.name", folder_name(source.path));
+  metadata.add("general.size_label", size_label(parameters));
+  return {};
+}
+
 Result<GgufMetadata> gguf_metadata(const Source& source, const GgufFacts& facts) {
   if (source.gguf()) return metadata_of_gguf(source, facts);
   SLUICE_ASSIGN(const auto root, source.checkpoint->side_json("config.json"));
   if (!root) return bad_input(source.path.string(), "there is no config.json beside the weights");
   const Json* inner = member(*root, "text_config");
   GgufMetadata out;
-  out.add("general.architecture", std::string("qwen35"));
-  out.add("general.type", std::string("model"));
-  SLUICE_TRY(add_sampling(source, out));
-  out.add("general.name", folder_name(source.path));
-  out.add("general.size_label", size_label(parameters_of(source, facts.draft)));
+  SLUICE_TRY(add_general_keys(source, "qwen35", "model", parameters_of(source, facts.draft), out));
   SLUICE_TRY(add_geometry(source.binding.config, inner == nullptr ? *root : *inner, facts, out));
   add_build_keys(facts, out);
   SLUICE_TRY(add_tokenizer_keys(source, out));

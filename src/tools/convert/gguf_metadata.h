@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "checkpoint/gguf.h"
@@ -22,6 +23,11 @@ struct GgufFacts {
 
 // Errors: geometry that GGUF has no keys for, a tokenizer that is damaged or of another family.
 Result<checkpoint::GgufMetadata> gguf_metadata(const Source& source, const GgufFacts& facts);
+
+// The keys that every file made of published checkpoints begins with: architecture, type, sampling
+// defaults, name and size.
+Status add_general_keys(const Source& source, std::string_view architecture, std::string_view type,
+                        int64_t parameters, checkpoint::GgufMetadata& metadata);
 
 // Tokenizer keys from tokenizer.json and tokenizer_config.json; nothing is added without a
 // tokenizer.json. Part of gguf_metadata.

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/file.h"
+#include "tools/convert/tower_keys.h"
 
 namespace sluice::convert {
 namespace {
@@ -95,7 +96,7 @@ Result<Json> generation_of_gguf(const Source& source) {
 }  // namespace
 
 bool text_only_names(const Source& source, bool keep_vision) {
-  if (source.gguf()) return true;
+  if (source.gguf()) return source.mmproj == nullptr || !keep_vision;
   if (!source.vision.empty()) return !keep_vision;
   const SourceWeight* embedding = source.find("embed_tokens.weight");
   return embedding != nullptr && embedding->bound->name.starts_with("model.embed_tokens");
@@ -179,6 +180,9 @@ Result<Json> published_config(const Source& source, const PublishedFacts& facts)
   Json config;
   if (source.gguf()) {
     SLUICE_ASSIGN(config, config_of_gguf(source));
+    if (facts.vision) {
+      SLUICE_ASSIGN(config, multimodal_config(source, std::move(config)));
+    }
   } else {
     SLUICE_ASSIGN(auto root, source.checkpoint->side_json("config.json"));
     if (!root) return bad_input(source.path.string(), "there is no config.json beside the weights");
@@ -209,6 +213,7 @@ Status write_published_files(const Source& source, const PublishedFacts& facts,
   if (source.gguf()) {
     SLUICE_ASSIGN(const Json generation, generation_of_gguf(source));
     SLUICE_TRY(write_text(folder / "generation_config.json", json_text(generation)));
+    if (facts.vision) SLUICE_TRY(write_processor_files(source, folder));
     return write_gguf_tokenizer(source, folder);
   }
   for (const char* name : kCarried) {

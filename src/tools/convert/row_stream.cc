@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "codec/codec.h"
 #include "codec/encode.h"
+#include "codec/number_formats.h"
 
 namespace sluice::convert {
 namespace {
@@ -23,7 +24,7 @@ double ErrorSum::relative() const {
   return squared_norm > 0 ? std::sqrt(squared_error / squared_norm) : 0.0;
 }
 
-Status for_each_slab(const RowReader& reader, ThreadPool& pool, int64_t grain,
+Status for_each_slab(const RowSource& reader, ThreadPool& pool, int64_t grain,
                      const std::function<Status(int64_t, int64_t, std::span<const float>)>& work,
                      const std::function<Status(int64_t, int64_t)>& finish) {
   const int64_t rows = reader.rows(), columns = reader.columns();
@@ -56,7 +57,7 @@ Status for_each_slab(const RowReader& reader, ThreadPool& pool, int64_t grain,
   return {};
 }
 
-Status write_rows(const RowReader& reader, DType type, std::span<const float> importance,
+Status write_rows(const RowSource& reader, DType type, std::span<const float> importance,
                   ThreadPool& pool, const Sink& sink, ErrorSum& error) {
   const int64_t rows = reader.rows(), columns = reader.columns();
   const auto row_bytes = dtype_bytes(type, static_cast<uint64_t>(columns));
@@ -105,7 +106,13 @@ Status write_rows(const RowReader& reader, DType type, std::span<const float> im
   return {};
 }
 
-std::vector<float> read_whole(const RowReader& reader) {
+DType smallest_float(std::span<const float> values) {
+  const bool kept = std::all_of(values.begin(), values.end(),
+                                [](float value) { return codec::round_to_bf16(value) == value; });
+  return kept ? DType::kBF16 : DType::kF32;
+}
+
+std::vector<float> read_whole(const RowSource& reader) {
   std::vector<float> values(static_cast<size_t>(reader.rows() * reader.columns()));
   reader.read(0, reader.rows(), values.data());
   return values;

@@ -30,16 +30,19 @@ using Sink = std::function<Status(std::span<const std::byte>)>;
 // together. After each slab `finish(first, count)` runs on the calling thread. Piece borders do not
 // depend on the number of threads. The first error of any piece ends the run.
 Status for_each_slab(
-    const RowReader& reader, ThreadPool& pool, int64_t grain,
+    const RowSource& reader, ThreadPool& pool, int64_t grain,
     const std::function<Status(int64_t first, int64_t count, std::span<const float> values)>& work,
     const std::function<Status(int64_t first, int64_t count)>& finish);
 
 // Rows as F32, F16, BF16 or a ggml block type, through `sink` in order. Refuses values that are not
 // finite and scales or values beyond F16. `importance`: a value per column, or empty.
-Status write_rows(const RowReader& reader, DType type, std::span<const float> importance,
+Status write_rows(const RowSource& reader, DType type, std::span<const float> importance,
                   ThreadPool& pool, const Sink& sink, ErrorSum& error);
 
+// BF16 if it keeps all of the values, else F32.
+DType smallest_float(std::span<const float> values);
+
 // A weight read whole (vectors, and matrices that are small by their role).
-std::vector<float> read_whole(const RowReader& reader);
+std::vector<float> read_whole(const RowSource& reader);
 
 }  // namespace sluice::convert

@@ -23,14 +23,18 @@ struct SourceWeight {
   bool draft() const { return bound->part == model::Part::kMtp; }
 };
 
+struct VisionTower;  // tools/convert/vision_tower.h
+
 struct Source {
   std::filesystem::path path;
   std::unique_ptr<checkpoint::Checkpoint> checkpoint;
   model::Binding binding;
   std::vector<SourceWeight> weights;                    // in the order of a forward pass
-  std::vector<const checkpoint::StoredTensor*> vision;  // copied as they are
+  std::vector<const checkpoint::StoredTensor*> vision;  // of safetensors, as they are stored
+  std::shared_ptr<const VisionTower> mmproj;            // beside a GGUF, if it was asked for
 
   bool gguf() const { return checkpoint->gguf() != nullptr; }
+  bool has_vision() const { return !vision.empty() || mmproj != nullptr; }
   const SourceWeight* find(std::string_view canonical) const;
 };
 
@@ -42,16 +46,26 @@ enum class DamagedDraft : uint8_t { kRefuse, kAllow };
 Result<Source> open_source(const std::filesystem::path& path,
                            DamagedDraft damaged = DamagedDraft::kRefuse);
 
-// Reads one weight in a target's convention. Borrows the source; safe from several threads.
-class RowReader {
+// Rows of values as a target wants them, wherever they come from. Safe from several threads.
+class RowSource {
+ public:
+  virtual ~RowSource() = default;
+  virtual int64_t rows() const = 0;
+  virtual int64_t columns() const = 0;
+  virtual const std::string& name() const = 0;  // for errors
+  // Rows [first, first + count), count * columns values.
+  virtual void read(int64_t first, int64_t count, float* out) const = 0;
+};
+
+// Reads one weight in a target's convention. Borrows the source.
+class RowReader final : public RowSource {
  public:
   RowReader(const Source& source, const SourceWeight& weight, Convention target);
 
-  int64_t rows() const { return matrix_->rows; }
-  int64_t columns() const { return matrix_->columns; }
-  const std::string& name() const { return weight_->canonical; }
-  // Rows [first, first + count) of the target, count * columns values.
-  void read(int64_t first, int64_t count, float* out) const;
+  int64_t rows() const override { return matrix_->rows; }
+  int64_t columns() const override { return matrix_->columns; }
+  const std::string& name() const override { return weight_->canonical; }
+  void read(int64_t first, int64_t count, float* out) const override;
   // Whether the values are exactly what is stored (no permutation, no arithmetic), so that bytes of
   // a float tensor may be copied.
   bool untouched() const {

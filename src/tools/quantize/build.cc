@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "tools/convert/build_place.h"
+#include "tools/convert/vision_tower.h"
 #include "tools/quantize/build_identity.h"
 #include "tools/quantize/build_journal.h"
 
@@ -28,6 +29,7 @@ std::vector<fs::path> files_of(const convert::Source& source) {
   std::vector<fs::path> out = source.checkpoint->files();
   out.push_back(source.path);
   if (!source.gguf()) out.push_back(source.checkpoint->folder());
+  if (source.mmproj != nullptr) out.push_back(source.mmproj->file->files().front());
   return out;
 }
 
@@ -79,7 +81,8 @@ Status write_in_place(const convert::Source& source, const BuildRequest& request
 Status make_gguf(const convert::Source& source, const BuildRequest& request, const GgufRequest& how,
                  ThreadPool& pool, const BuildEvents& events, BuildReport& report) {
   SLUICE_ASSIGN(const GgufPlan plan, plan_gguf(source, how));
-  return write_in_place(source, request, plan_identity(plan), plan.bytes,
+  const uint64_t bytes = plan.bytes + (plan.tower ? plan.tower->bytes : 0);
+  return write_in_place(source, request, plan_identity(plan), bytes,
                         fmt::format("model-{}.gguf", request.target), events, report,
                         [&](const fs::path& model, BuildJournal& journal) {
                           return write_gguf(source, plan, model, pool, events, journal, report);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "tools/convert/vision_tower.h"
 
 namespace sluice::quantize {
 namespace {
@@ -24,6 +25,7 @@ void add_file(const fs::path& file, IdentityHash& hash) {
 // The weights, and beside safetensors all that configs and tokenizer may be taken from.
 std::vector<fs::path> files_of(const convert::Source& source) {
   std::vector<fs::path> files = source.checkpoint->files();
+  if (source.mmproj != nullptr) files.push_back(source.mmproj->file->files().front());
   if (source.gguf()) return files;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(source.checkpoint->folder(), ignored)) {
@@ -35,6 +37,16 @@ std::vector<fs::path> files_of(const convert::Source& source) {
   return files;
 }
 
+void add_directory(const checkpoint::Checkpoint& checkpoint, IdentityHash& hash) {
+  for (const checkpoint::StoredTensor& tensor : checkpoint.tensors()) {
+    const auto* begin = checkpoint.mapping(tensor).bytes().data();
+    hash.add(tensor.name);
+    hash.add(dtype_name(tensor.dtype));
+    hash.add(std::span<const int64_t>(tensor.shape));
+    hash.add(static_cast<int64_t>(tensor.bytes.data() - begin));
+  }
+}
+
 }  // namespace
 
 Result<BuildIdentity> identity_of(const convert::Source& source) {
@@ -44,13 +56,8 @@ Result<BuildIdentity> identity_of(const convert::Source& source) {
   of_program.add(program.bytes());
   identity.program = of_program.hex();
   for (const fs::path& file : files_of(source)) add_file(file, of_source);
-  for (const checkpoint::StoredTensor& tensor : source.checkpoint->tensors()) {
-    const auto* begin = source.checkpoint->mapping(tensor).bytes().data();
-    of_source.add(tensor.name);
-    of_source.add(dtype_name(tensor.dtype));
-    of_source.add(std::span<const int64_t>(tensor.shape));
-    of_source.add(static_cast<int64_t>(tensor.bytes.data() - begin));
-  }
+  add_directory(*source.checkpoint, of_source);
+  if (source.mmproj != nullptr) add_directory(*source.mmproj->file, of_source);
   identity.source = of_source.hex();
   return identity;
 }

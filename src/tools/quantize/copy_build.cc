@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "tools/convert/published_files.h"
 #include "tools/convert/row_stream.h"
 #include "tools/quantize/copied_configs.h"
+#include "tools/quantize/tower_build.h"
 
 namespace sluice::quantize {
 
@@ -43,8 +45,9 @@ struct Piece {
 
 Status check_parts(const Source& source, const CopyRequest& request) {
   const std::string name = source.path.string();
-  if (request.drop_vision && source.vision.empty())
-    return usage_error("--vision", name + " has no vision tower");
+  const bool vision =
+      source.gguf() ? !source.checkpoint->vision_beside().empty() : source.has_vision();
+  if (request.drop_vision && !vision) return usage_error("--vision", name + " has no vision tower");
   if (request.drop_draft && !source.binding.mtp_present)
     return usage_error("--mtp", name + " has no draft head");
   return {};
@@ -79,7 +82,8 @@ std::string format_of(const Source& source, const StoredTensor& stored) {
 }
 
 std::vector<Piece> pieces_of(const Source& source, const CopyRequest& request) {
-  const bool rename = request.drop_vision;  // a model without a tower has text-only names
+  // A published model without a tower has text-only names.
+  const bool rename = request.drop_vision && !source.gguf();
   std::vector<Piece> out;
   for (const model::BoundTensor& tensor : source.binding.tensors) {
     if (request.drop_vision && tensor.part == model::Part::kVision) continue;
@@ -159,10 +163,31 @@ Status write_all(const Source& source, const CopyRequest& request, const std::ve
   return writer.finish();
 }
 
+// The tower beside a GGUF, byte by byte under the result's name.
+Status write_tower(const TowerPlan& plan, const fs::path& model, ThreadPool& pool,
+                   const BuildEvents& events, BuildReport& report) {
+  std::vector<TensorSpec> specs;
+  for (const TowerFileTensor& tensor : plan.tensors) specs.push_back(tensor.spec);
+  const std::string file = plan.file_name(model);
+  SLUICE_ASSIGN(auto writer, checkpoint::GgufWriter::create(model.parent_path() / file,
+                                                            plan.metadata, std::move(specs)));
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const std::string& name = plan.tensors[i].spec.name;
+    if (events.progress && !events.progress(i, plan.tensors.size(), name))
+      return Error{ErrorCode::kInterrupted, name, "interrupted", {}};
+    convert::ErrorSum error;
+    const auto sink = [&](std::span<const std::byte> bytes) { return writer.append(name, bytes); };
+    SLUICE_TRY(write_tower_tensor(plan, i, pool, sink, error));
+    report_tower_tensor(plan, i, file, error, report);
+  }
+  return writer.finish();
+}
+
 std::vector<fs::path> files_of(const Source& source, const CopyRequest& request) {
   std::vector<fs::path> out = source.checkpoint->files();
   out.push_back(source.path);
   if (!source.gguf()) out.push_back(source.checkpoint->folder());
+  if (source.mmproj != nullptr) out.push_back(source.mmproj->file->files().front());
   if (request.donor != nullptr) {
     out.push_back(request.donor->path);
     out.insert(out.end(), request.donor->checkpoint->files().begin(),
@@ -212,6 +237,11 @@ Result<BuildReport> make_copy(const Source& source, const CopyRequest& request, 
     specs.push_back(piece.spec);
     bytes += bytes_of(piece.spec);
   }
+  std::optional<TowerPlan> tower;
+  if (source.gguf() && !request.drop_vision) {
+    SLUICE_ASSIGN(tower, plan_tower(source, std::nullopt));
+    bytes += tower ? tower->bytes : 0;
+  }
   SLUICE_ASSIGN(auto place, convert::BuildPlace::create(request.out, files_of(source, request),
                                                         request.overwrite, bytes + kBesideWeights));
   if (events.announce) events.announce(bytes);
@@ -230,6 +260,7 @@ Result<BuildReport> make_copy(const Source& source, const CopyRequest& request, 
     convert::GgufFacts facts;
     facts.copied = true;
     facts.draft = draft;
+    if (tower) SLUICE_TRY(write_tower(*tower, model, pool, events, report));
     SLUICE_ASSIGN(const auto metadata, convert::gguf_metadata(source, facts));
     for (const TensorSpec& spec : specs) order.push_back(spec.name);
     SLUICE_ASSIGN(auto writer, checkpoint::GgufWriter::create(model, metadata, std::move(specs)));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <utility>
 
 #include "base/file.h"
 #include "model/tensor_names.h"
@@ -118,9 +119,12 @@ Result<GgufPlan> plan_gguf(const Source& source, const GgufRequest& request) {
     plan.notes.push_back(fmt::format(
         "{} tensors of the source have fewer bits than they get here: nothing is won back", grown));
   }
-  if (!source.vision.empty())
-    plan.notes.push_back(
-        "the vision tower is not carried over: a GGUF text model has no place for it");
+  if (request.keep_vision) {
+    SLUICE_ASSIGN(plan.tower, plan_tower(source, request.vision_type));
+  }
+  const bool vision =
+      source.gguf() ? !source.checkpoint->vision_beside().empty() : source.has_vision();
+  if (vision && !plan.tower) plan.notes.push_back("the vision tower is left out");
   if (source.binding.mtp_present && !draft) plan.notes.push_back("the draft head is left out");
   return plan;
 }
@@ -132,44 +136,118 @@ std::string plan_identity(const GgufPlan& plan) {
     hash.add(dtype_name(tensor.spec.dtype));
     hash.add(tensor.importance);
   }
+  if (plan.tower) add_to_identity(*plan.tower, hash);
   return hash.hex();
 }
 
-Status write_gguf(const Source& source, const GgufPlan& plan, const std::filesystem::path& file,
-                  ThreadPool& pool, const BuildEvents& events, BuildJournal& journal,
-                  BuildReport& report) {
-  std::vector<checkpoint::TensorSpec> specs;
-  for (const GgufTensor& tensor : plan.tensors) specs.push_back(tensor.spec);
-  checkpoint::GgufOptions options;
-  options.kept = journal.is_intact();
-  SLUICE_ASSIGN(auto writer, checkpoint::GgufWriter::create(file, plan.metadata, specs, options));
-  const size_t kept = writer.next();
-  SLUICE_TRY(journal.begin(kept, plan.tensors.size(), events.notice));
-  for (size_t i = 0; i < plan.tensors.size(); ++i) {
-    const GgufTensor& tensor = plan.tensors[i];
-    const RowReader reader(source, *tensor.weight, Convention::kGguf);
-    if (i < kept) {
-      report_tensor(tensor, reader, journal.entries()[i].error, report);
-      continue;
+namespace {
+
+// Both files of a build as one sequence of tensors, as the journal counts them. The tower comes
+// first: what is wrong with it is found before hours of work on the text model.
+class GgufFiles {
+ public:
+  GgufFiles(const Source& source, const GgufPlan& plan, std::filesystem::path file)
+      : source_(source), plan_(plan), file_(std::move(file)) {
+    if (plan.tower) {
+      tower_tensors_ = plan.tower->tensors.size();
+      tower_file_ = file_.parent_path() / plan.tower->file_name(file_);
     }
-    convert::ErrorSum error;
-    if (events.progress && !events.progress(i, plan.tensors.size(), tensor.spec.name))
-      return interrupted(tensor.spec.name);
+  }
+
+  // Opens both and finds the first tensor that is missing.
+  Result<size_t> open(const checkpoint::IsIntact& intact) {
+    size_t kept = 0;
+    checkpoint::GgufOptions options;
+    options.kept = intact;
+    if (plan_.tower) {
+      std::vector<checkpoint::TensorSpec> specs;
+      for (const TowerFileTensor& tensor : plan_.tower->tensors) specs.push_back(tensor.spec);
+      SLUICE_ASSIGN(tower_, checkpoint::GgufWriter::create(tower_file_, plan_.tower->metadata,
+                                                           std::move(specs), options));
+      kept = tower_->next();
+      options.kept = checkpoint::keeps_nothing;
+      if (kept == tower_tensors_) {
+        options.kept = [&](size_t number, const checkpoint::TensorSpec& tensor,
+                           std::span<const std::byte> bytes) {
+          return intact(tower_tensors_ + number, tensor, bytes);
+        };
+      }
+    }
+    std::vector<checkpoint::TensorSpec> specs;
+    for (const GgufTensor& tensor : plan_.tensors) specs.push_back(tensor.spec);
+    SLUICE_ASSIGN(text_,
+                  checkpoint::GgufWriter::create(file_, plan_.metadata, std::move(specs), options));
+    return kept + text_->next();
+  }
+
+  size_t size() const { return tower_tensors_ + plan_.tensors.size(); }
+  const std::string& name(size_t number) const {
+    return number < tower_tensors_ ? plan_.tower->tensors[number].spec.name
+                                   : plan_.tensors[number - tower_tensors_].spec.name;
+  }
+
+  Status write(size_t number, ThreadPool& pool, BuildJournal& journal, convert::ErrorSum& error) {
+    checkpoint::GgufWriter& writer = number < tower_tensors_ ? *tower_ : *text_;
     const auto sink = [&](std::span<const std::byte> bytes) {
       journal.take(bytes);
-      return writer.append(tensor.spec.name, bytes);
+      return writer.append(name(number), bytes);
     };
+    if (number < tower_tensors_) return write_tower_tensor(*plan_.tower, number, pool, sink, error);
+    const GgufTensor& tensor = plan_.tensors[number - tower_tensors_];
+    const RowReader reader(source_, *tensor.weight, Convention::kGguf);
     const checkpoint::StoredTensor& stored = *tensor.weight->bound->stored.front();
-    const MappedFile& mapping = source.checkpoint->mapping(stored);
+    const MappedFile& mapping = source_.checkpoint->mapping(stored);
     mapping.will_need(stored.bytes);
     SLUICE_TRY(
         convert::write_rows(reader, tensor.spec.dtype, tensor.importance, pool, sink, error));
     mapping.drop(stored.bytes);
-    SLUICE_TRY(journal.add(tensor.spec.name, error));
-    report_tensor(tensor, reader, error, report);
+    return {};
+  }
+
+  void report(size_t number, const convert::ErrorSum& error, BuildReport& report) const {
+    if (number < tower_tensors_) {
+      report_tower_tensor(*plan_.tower, number, tower_file_.filename().string(), error, report);
+      return;
+    }
+    const GgufTensor& tensor = plan_.tensors[number - tower_tensors_];
+    report_tensor(tensor, RowReader(source_, *tensor.weight, Convention::kGguf), error, report);
+  }
+
+  Status finish() {
+    if (tower_) SLUICE_TRY(tower_->finish());
+    return text_->finish();
+  }
+
+ private:
+  const Source& source_;
+  const GgufPlan& plan_;
+  std::filesystem::path file_, tower_file_;
+  size_t tower_tensors_ = 0;
+  std::optional<checkpoint::GgufWriter> tower_, text_;
+};
+
+}  // namespace
+
+Status write_gguf(const Source& source, const GgufPlan& plan, const std::filesystem::path& file,
+                  ThreadPool& pool, const BuildEvents& events, BuildJournal& journal,
+                  BuildReport& report) {
+  GgufFiles files(source, plan, file);
+  SLUICE_ASSIGN(const size_t kept, files.open(journal.is_intact()));
+  SLUICE_TRY(journal.begin(kept, files.size(), events.notice));
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (i < kept) {
+      files.report(i, journal.entries()[i].error, report);
+      continue;
+    }
+    if (events.progress && !events.progress(i, files.size(), files.name(i)))
+      return interrupted(files.name(i));
+    convert::ErrorSum error;
+    SLUICE_TRY(files.write(i, pool, journal, error));
+    SLUICE_TRY(journal.add(files.name(i), error));
+    files.report(i, error, report);
   }
   report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
-  return writer.finish();
+  return files.finish();
 }
 
 }  // namespace sluice::quantize

@@ -66,6 +66,40 @@ Json output_json(const TensorReport::OutputError& error) {
   return out;
 }
 
+Json tensors_json(const std::vector<TensorReport>& reports) {
+  Json tensors = Json::array();
+  for (const TensorReport& tensor : reports) {
+    Json entry = Json::object();
+    entry.set("name", tensor.name);
+    entry.set("format", tensor.format);
+    Json shape = Json::array();
+    shape.push_back(tensor.rows);
+    shape.push_back(tensor.columns);
+    entry.set("shape", std::move(shape));
+    entry.set("bytes", tensor.bytes);
+    entry.set("error", figure(tensor.error));
+    if (tensor.output_error) entry.set("output_error", output_json(*tensor.output_error));
+    tensors.push_back(std::move(entry));
+  }
+  return tensors;
+}
+
+Json vision_json(const TowerReport& vision) {
+  Json out = Json::object();
+  out.set("file", vision.file);
+  out.set("format", vision.format);
+  out.set("parameters", vision.parameters);
+  out.set("bytes", vision.bytes);
+  out.set("tensors", tensors_json(vision.tensors));
+  return out;
+}
+
+// "mmproj-x-BF16.gguf, 334 tensors, 931.15 MB, bf16"
+std::string vision_text(const TowerReport& vision) {
+  return fmt::format("{}, {} tensors, {:.2f} MB, {}", vision.file, vision.tensors.size(),
+                     static_cast<double>(vision.bytes) / 1e6, vision.format);
+}
+
 Json calibration_json(const Calibration& calibration) {
   Json out = Json::object();
   out.set("method", calibration.method);
@@ -171,21 +205,8 @@ Json report_json(const BuildReport& report) {
   Json notes = Json::array();
   for (const std::string& note : report.notes) notes.push_back(note);
   out.set("notes", std::move(notes));
-  Json tensors = Json::array();
-  for (const TensorReport& tensor : report.tensors) {
-    Json entry = Json::object();
-    entry.set("name", tensor.name);
-    entry.set("format", tensor.format);
-    Json shape = Json::array();
-    shape.push_back(tensor.rows);
-    shape.push_back(tensor.columns);
-    entry.set("shape", std::move(shape));
-    entry.set("bytes", tensor.bytes);
-    entry.set("error", figure(tensor.error));
-    if (tensor.output_error) entry.set("output_error", output_json(*tensor.output_error));
-    tensors.push_back(std::move(entry));
-  }
-  out.set("tensors", std::move(tensors));
+  if (report.vision) out.set("vision", vision_json(*report.vision));
+  out.set("tensors", tensors_json(report.tensors));
   return out;
 }
 
@@ -206,6 +227,7 @@ std::string report_text(const BuildReport& report) {
     }
     out += "\n";
   }
+  if (report.vision) out += fmt::format("  vision tower: {}\n", vision_text(*report.vision));
   if (report.automatic) out += automatic_text(*report.automatic);
   for (const std::string& note : report.notes) out += fmt::format("  note: {}\n", note);
   return out;
@@ -225,6 +247,13 @@ std::string model_card(const BuildReport& report, const NameBeside& named) {
   out +=
       "\nError: root of the squared difference to the source's weights over the source's squared "
       "norm. Every tensor is listed in the JSON report beside this file.\n";
+  if (report.vision) {
+    out += fmt::format(
+        "\n## Vision tower\n\nA file of its own, not counted above: {}. An engine that reads "
+        "images "
+        "wants both files.\n",
+        vision_text(*report.vision));
+  }
   if (report.calibration) out += calibration_text(*report.calibration, by_format(report));
   for (const BuildPlot& plot : build_plots(report))
     out += fmt::format("\n![{}]({})\n", plot.words, named(plot.name));

@@ -46,6 +46,13 @@ struct Proof {
   std::string drafts_before_of = "source";
 };
 
+// The vision tower's own file beside a GGUF. Its tensors are not among those of the build.
+struct TowerReport {
+  std::string file, format;  // names
+  uint64_t parameters = 0, bytes = 0;
+  std::vector<TensorReport> tensors;
+};
+
 struct BuildReport {
   std::string source, target;  // names; the recipe
   std::string layout;
@@ -53,6 +60,7 @@ struct BuildReport {
   std::vector<TensorReport> tensors;
   std::vector<std::string> notes;  // what was not carried over, and why
   double seconds = 0;
+  std::optional<TowerReport> vision;
   std::optional<Calibration> calibration;
   std::optional<Proof> proof;
   std::optional<AutomaticReport> automatic;

@@ -141,12 +141,11 @@ class Build {
     const uint64_t bytes = dtype_bytes(tensor.spec.dtype, elements).value_or(0);
     report_.bytes += bytes;
     bytes_of_[tensor.weight] += bytes;
-    if (tensor.kind == PlaneKind::kVision)
-      report_.parameters += static_cast<uint64_t>(tensor.stored->elements());
+    if (tensor.kind == PlaneKind::kVision) report_.parameters += elements;
   }
 
   Status write_plane(const PlannedTensor& tensor, const convert::Sink& sink) {
-    if (tensor.kind == PlaneKind::kVision) return sink(tensor.stored->bytes);
+    if (tensor.kind == PlaneKind::kVision) return write_vision(tensor, sink);
     if (tensor.kind == PlaneKind::kCacheScale) {
       Bytes scale(static_cast<size_t>(dtype_info(tensor.spec.dtype).block_bytes));
       store(scale, 0, tensor.spec.dtype, tensor.cache_scale);
@@ -172,6 +171,13 @@ class Build {
                                          : write_nvfp4_codes(reader, tensor, sink));
     }
     return {};
+  }
+
+  Status write_vision(const PlannedTensor& tensor, const convert::Sink& sink) {
+    if (tensor.stored != nullptr) return sink(tensor.stored->bytes);
+    const convert::TowerReader reader(*source_.mmproj, *tensor.tower, Convention::kPublished);
+    ErrorSum ignored;  // copies of a tower have no line in the report
+    return convert::write_rows(reader, tensor.spec.dtype, {}, pool_, sink, ignored);
   }
 
   // Scales are needed until both planes are written.

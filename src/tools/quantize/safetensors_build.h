@@ -12,6 +12,7 @@
 #include "checkpoint/imatrix.h"
 #include "checkpoint/safetensors_writer.h"
 #include "tools/convert/source.h"
+#include "tools/convert/vision_tower.h"
 #include "tools/quantize/activation_ranges.h"
 #include "tools/quantize/compensation_source.h"
 #include "tools/quantize/gguf_build.h"
@@ -54,7 +55,8 @@ struct PlannedTensor {
   checkpoint::TensorSpec spec;
   PlaneKind kind = PlaneKind::kPlain;
   const convert::SourceWeight* weight = nullptr;     // null for the tower and for cache scales
-  const checkpoint::StoredTensor* stored = nullptr;  // of the tower
+  const checkpoint::StoredTensor* stored = nullptr;  // of the tower, copied
+  const convert::TowerTensor* tower = nullptr;       // of the tower, from an mmproj
   Format format = Format::kBF16;
   std::string module;  // canonical
   float cache_scale = 0;

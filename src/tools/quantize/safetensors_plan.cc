@@ -39,7 +39,7 @@ class Planner {
   Planner(const Source& source, const SafetensorsRequest& request)
       : source_(source), request_(request) {
     plan_.draft = source.binding.mtp_present && request.draft != DraftHead::kNone;
-    plan_.vision = !source.vision.empty() && request.keep_vision;
+    plan_.vision = source.has_vision() && request.keep_vision;
     text_only_ = convert::text_only_names(source, request.keep_vision);
     facts_.layout = request.layout;
     facts_.draft = plan_.draft;
@@ -178,25 +178,42 @@ class Planner {
 
   void add_vision() {
     for (const checkpoint::StoredTensor* stored : source_.vision) {
-      const std::string canonical = model::canonical_name(stored->name);
-      const std::string published = convert::published_name(canonical, text_only_);
       PlannedTensor tensor;
-      tensor.spec = {published, stored->dtype, stored->shape};
-      tensor.kind = PlaneKind::kVision;
+      tensor.spec = {model::canonical_name(stored->name), stored->dtype, stored->shape};
       tensor.stored = stored;
-      plan_.tensors.push_back(std::move(tensor));
-      if (stored->shape.size() == 2 && published.ends_with(".weight") &&
-          published.find("pos_embed") == std::string::npos)
-        facts_.vision_modules.push_back(model::split_name(published).module);
+      put_vision(std::move(tensor));
     }
+    if (source_.mmproj == nullptr) return;
+    for (const convert::TowerTensor& from : source_.mmproj->tensors) {
+      PlannedTensor tensor;
+      tensor.spec = {from.canonical, DType::kBF16, from.shape};
+      if (!from.matrix()) {
+        const convert::TowerReader reader(*source_.mmproj, from, Convention::kPublished);
+        tensor.spec.dtype = convert::smallest_float(convert::read_whole(reader));
+      }
+      tensor.tower = &from;
+      put_vision(std::move(tensor));
+    }
+  }
+
+  // `tensor` has its canonical name yet.
+  void put_vision(PlannedTensor tensor) {
+    TensorSpec& spec = tensor.spec;
+    spec.name = convert::published_name(spec.name, text_only_);
+    if (spec.shape.size() == 2 && spec.name.ends_with(".weight") &&
+        spec.name.find("pos_embed") == std::string::npos)
+      facts_.vision_modules.push_back(model::split_name(spec.name).module);
+    tensor.kind = PlaneKind::kVision;
+    plan_.tensors.push_back(std::move(tensor));
   }
 
   void add_notes() {
     if (request_.importance != nullptr && without_importance_ > 0)
       plan_.notes.push_back(
           fmt::format("{} tensors have no entry in the importance matrix", without_importance_));
-    if (!source_.vision.empty() && !plan_.vision)
-      plan_.notes.push_back("the vision tower is left out");
+    const bool vision =
+        source_.gguf() ? !source_.checkpoint->vision_beside().empty() : source_.has_vision();
+    if (vision && !plan_.vision) plan_.notes.push_back("the vision tower is left out");
     if (source_.binding.mtp_present && !plan_.draft)
       plan_.notes.push_back("the draft head is left out");
     if (!source_.binding.key_scales.empty() && !request_.cache_scales)
@@ -205,7 +222,7 @@ class Planner {
 
   void put(TensorSpec spec, PlaneKind kind, const SourceWeight& weight, Format format,
            const std::string& module) {
-    plan_.tensors.push_back({std::move(spec), kind, &weight, nullptr, format, module});
+    plan_.tensors.push_back({std::move(spec), kind, &weight, nullptr, nullptr, format, module});
   }
 
   const Source& source_;
