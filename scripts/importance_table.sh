@@ -3,9 +3,9 @@
 #
 # usage: scripts/importance_table.sh [SLUICE [MODEL [WORK]]]     (build/release/bin/sluice, models/sprout, build/importance_table)
 #
-# Conversations of all kinds are read for the matrix. Compared is on others, from another seed, of eight kinds without tools: the model
-# was taught answers, and of declarations of tools it has no opinion worth keeping. It was trained on neither seed.
-# A few minutes. Environment: CALIBRATION (conversations, 300), REPORT_TOKENS (of the others, 8000), TYPES, THREADS.
+# Conversations of all kinds are read for the matrix. Compared is on others, from another seed, of eight kinds without tools, rendered by the
+# model's template. A few minutes. Environment: CALIBRATION (conversations, 300), REPORT_TOKENS (of the others, 8000), TYPES, THREADS,
+# PYTHON (one with jinja2, python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 sluice=${1:-build/release/bin/sluice} model=${2:-models/sprout} work=${3:-build/importance_table}
@@ -16,15 +16,26 @@ head -n "${CALIBRATION:-300}" "$work/corpus/train.jsonl" >"$work/calibration.jso
 "$sluice" corpus "$work/others" --seed 3 --samples 400 --held-out 0 --overwrite -q >/dev/null \
   --kinds addition,subtraction,word_problem,number_choice,fact_choice,lookup,recipe,about_sluice
 "$sluice" calibrate "$model" --file "$work/calibration.jsonl" --out "$work/imatrix.gguf" --context 2048 --overwrite -q $threads
+"${PYTHON:-python3}" - "$model/chat_template.jinja" "$work/others/train.jsonl" >"$work/others.txt" <<'PY'
+import json
+import sys
+
+import jinja2
+
+template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(open(sys.argv[1]).read())
+for line in open(sys.argv[2]):
+    conversation = json.loads(line)
+    sys.stdout.write(template.render(messages=conversation["messages"], **conversation.get("chat_template_kwargs", {})))
+PY
 for type in ${TYPES:-q4_k_m q4_0 iq4_xs}; do
   for importance in without with; do
     given=()
     [[ $importance == with ]] && given=(--imatrix "$work/imatrix.gguf")
     "$sluice" quantize "$model" "$work/$type-$importance.gguf" --to "$type" --keep-mtp same --overwrite -q $threads "${given[@]}" \
-      --report-text "$work/others/train.jsonl" --report-context 256 --report-tokens "${REPORT_TOKENS:-8000}" --accept draft-acceptance >/dev/null
+      --report-text "$work/others.txt" --report-context 256 --report-tokens "${REPORT_TOKENS:-8000}" --accept draft-acceptance >/dev/null
   done
 done
-python3 - "$work" ${TYPES:-q4_k_m q4_0 iq4_xs} <<'PY'
+"${PYTHON:-python3}" - "$work" ${TYPES:-q4_k_m q4_0 iq4_xs} <<'PY'
 import json
 import sys
 
