@@ -1,37 +1,76 @@
 #include "tools/quantize/fp8_search.h"
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
+#include "codec/lanes.h"
 #include "codec/number_formats.h"
 
 namespace sluice::quantize {
 namespace {
 
-constexpr int kCandidates = 24;  // over one binade
+// Over one binade. With 24 the error of the anchor matrix was 2.516 %, with 64 2.503 %, with 128
+// 2.500 %.
+constexpr int kCandidates = 64;
 
 float stored_value(float scale, DType stored) {
   return stored == DType::kBF16 ? codec::round_to_bf16(scale) : scale;
 }
 
-// The value of the nearest E4M3 code, without a table: adding and subtracting a power of two rounds
-// to the step of the value's binade. |value| is at most 448 or saturates.
-inline float nearest_e4m3(float magnitude) {
-  const float limited = std::min(magnitude, codec::kE4m3Max);
-  const uint32_t exponent = std::max(std::bit_cast<uint32_t>(limited) & 0x7F800000u, 0x3C800000u);
-  const float shift = std::bit_cast<float>(exponent + (20u << 23));  // 2^20 times the binade
+using codec::LaneBits;
+using codec::Lanes;
+
+// The values of the nearest E4M3 codes, without a table: adding and subtracting a power of two
+// rounds to the step of the value's binade. Magnitudes beyond 448 saturate.
+inline Lanes nearest_e4m3(Lanes magnitude) {
+  const Lanes most = codec::all_lanes(codec::kE4m3Max), least_normal = codec::all_lanes(0x1p-6f);
+  const Lanes limited = magnitude < most ? magnitude : most;
+  const Lanes binade = limited > least_normal ? limited : least_normal;
+  // 2^20 times the binade.
+  const Lanes shift = (Lanes)(((LaneBits)binade & 0x7F800000) + (20 << 23));
   return (limited + shift) - shift;
 }
 
+// Codes and values of quotients that are not NaN, as codec::f32_to_e4m3 and its table give them.
+struct Fp8Lanes {
+  LaneBits codes;
+  Lanes values;
+};
+inline Fp8Lanes encode_e4m3(Lanes quotient) {
+  const LaneBits sign = (LaneBits)quotient & static_cast<int32_t>(0x80000000u);
+  const Lanes nearest = nearest_e4m3(codec::magnitudes(quotient));
+  const LaneBits bits = (LaneBits)nearest;
+  // An E4M3 value as F32 has its code in the upper bits, exponent bias 127 instead of 7; below the
+  // least normal one the code counts steps of 2^-9.
+  const LaneBits normal = (bits - (120 << 23)) >> 20;
+  const LaneBits subnormal = __builtin_convertvector(nearest * 512.0f, LaneBits);
+  const LaneBits code = nearest < 0x1p-6f ? subnormal : normal;
+  return {code | ((sign >> 24) & 0x80), (Lanes)(bits | sign)};
+}
+
+// Sixteen sums side by side, joined at the end. For judging only: codes come from a division, which
+// takes longer and moves a few values that lie between two codes.
 float squared_error(std::span<const float> values, float scale) {
-  float sum = 0;
-  for (const float value : values) {
-    const float magnitude = std::fabs(value);
-    const float difference = magnitude - nearest_e4m3(magnitude / scale) * scale;
-    sum += difference * difference;
+  constexpr size_t kSums = 4, kStride = kSums * codec::kLanes;
+  const float inverse = 1 / scale;
+  const auto squared = [scale, inverse](const float* from) {
+    const Lanes magnitude = codec::magnitudes(codec::load_lanes(from));
+    const Lanes difference = magnitude - nearest_e4m3(magnitude * inverse) * scale;
+    return difference * difference;
+  };
+  std::array<Lanes, kSums> sums{};
+  size_t at = 0;
+  for (; at + kStride <= values.size(); at += kStride) {
+    for (size_t i = 0; i < kSums; ++i) sums[i] += squared(&values[at + i * codec::kLanes]);
   }
+  std::array<float, kStride> rest{};  // zeros have no error
+  std::copy(values.begin() + static_cast<ptrdiff_t>(at), values.end(), rest.begin());
+  for (size_t i = 0; i < kSums; ++i) sums[i] += squared(&rest[i * codec::kLanes]);
+  float sum = 0;
+  for (const Lanes& part : sums) sum += (part[0] + part[1]) + (part[2] + part[3]);
   return sum;
 }
 
@@ -62,13 +101,24 @@ float best_fp8_scale(std::span<const float> values, DType stored) {
 }
 
 double encode_fp8_values(std::span<const float> values, float scale, uint8_t* codes) {
+  constexpr size_t kStep = codec::kLanes;
   double sum = 0;
-  for (const float value : values) {
-    *codes = codec::f32_to_e4m3(value / scale);
-    const double difference =
-        static_cast<double>(codec::kE4m3Values[*codes] * scale) - static_cast<double>(value);
-    sum += difference * difference;
-    ++codes;
+  std::array<float, kStep> decoded{}, last{};
+  for (size_t at = 0; at < values.size(); at += kStep) {
+    const size_t count = std::min(kStep, values.size() - at);
+    const float* from = &values[at];
+    if (count < kStep) {
+      std::copy_n(from, count, last.begin());
+      from = last.data();
+    }
+    const Fp8Lanes encoded = encode_e4m3(codec::load_lanes(from) / scale);
+    const Lanes product = encoded.values * scale;
+    std::memcpy(decoded.data(), &product, sizeof product);
+    for (size_t i = 0; i < count; ++i) {
+      codes[at + i] = static_cast<uint8_t>(encoded.codes[i]);
+      const double difference = static_cast<double>(decoded[i]) - static_cast<double>(from[i]);
+      sum += difference * difference;
+    }
   }
   return sum;
 }

@@ -429,9 +429,12 @@ class Build {
       const auto own =
           std::span(sums).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
       encode(first, values, as_codes(codes).data() + (first - slab_first) * row_bytes, own);
-      for (size_t i = 0; i < values.size(); ++i) {
-        const auto value = static_cast<double>(values[i]);
-        own[i / static_cast<size_t>(columns)].squared_norm += value * value;
+      for (size_t row = 0; row < own.size(); ++row) {
+        const auto width = static_cast<size_t>(columns);
+        for (const float weight : values.subspan(row * width, width)) {
+          const auto value = static_cast<double>(weight);
+          own[row].squared_norm += value * value;
+        }
       }
       return {};
     };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -153,7 +154,38 @@ TEST(Fp8Search, IsNeverWorseAndUsuallyBetter) {
   EXPECT_LT(fp8_error(matrix, true), fp8_error(matrix, false));
 }
 
-// ../shared/goldens/formats/README.md, "Encoding error to beat".
+// Vector code for whole steps and a rest of any length, against the codec's definition of the
+// format.
+TEST(Fp8Search, CodesAreThoseOfTheCodec) {
+  for (const float scale : {1.0f, 0.0123f, 0x1p-126f}) {
+    std::vector<float> values;
+    for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 65537) {
+      const float value = std::bit_cast<float>(static_cast<uint32_t>(bits));
+      if (std::isfinite(value)) values.push_back(value);
+    }
+    // Ties, the ends of the subnormals and of the range.
+    for (const float value :
+         {1.0625f, 1.1875f, 0x1p-10f, 0x3p-10f, 0xFp-10f, 0x1p-6f, 448.0f, 464.0f, 1e9f, 0.0f})
+      values.insert(values.end(), {value * scale, -value * scale});
+    for (const size_t count : {values.size(), values.size() - 1, size_t{1}}) {
+      const auto part = std::span(values).last(count);
+      std::vector<uint8_t> codes(count + 1, 0xAA);
+      const double error = quantize::encode_fp8_values(part, scale, codes.data());
+      double expected = 0;
+      for (size_t i = 0; i < count; ++i) {
+        const uint8_t code = codec::f32_to_e4m3(part[i] / scale);
+        ASSERT_EQ(codes[i], code) << part[i] << " under " << scale;
+        const double difference = double{codec::kE4m3Values[code] * scale} - double{part[i]};
+        expected += difference * difference;
+      }
+      EXPECT_EQ(error, expected);
+      EXPECT_EQ(codes[count], 0xAA);
+    }
+  }
+}
+
+// ../shared/goldens/formats/README.md, "Encoding error to beat"; FP8 rows: ModelOpt's `mse`, 2.515
+// %.
 TEST(Anchor, ErrorsAreAtMostThoseOfTheBestTool) {
   SLUICE_REQUIRE_SHARED(file, "goldens/formats/encoding_anchor.safetensors.zst");
   const test::TemporaryFolder folder;
@@ -176,7 +208,7 @@ TEST(Anchor, ErrorsAreAtMostThoseOfTheBestTool) {
   EXPECT_LE(std::round(1e4 * plain) / 1e4, 0.0920);
   EXPECT_LE(std::round(1e4 * two) / 1e4, 0.0868);
   EXPECT_LE(std::round(1e4 * sweep) / 1e4, 0.0824);
-  EXPECT_LE(std::round(1e4 * channel) / 1e4, 0.0260);
+  EXPECT_LE(std::round(1e4 * channel) / 1e4, 0.0251);
 }
 
 }  // namespace
