@@ -1,6 +1,7 @@
 #include "cli/build_proof.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <utility>
@@ -122,8 +123,9 @@ struct BuildProof::State {
     return options.memory ? std::min(*options.memory, free) : free;
   }
 
-  Status check_fits(const ProofSide& side) const {
-    const uint64_t needed = side.needed(), there = limit();
+  // `beside`: of another side that is open, but not loaded.
+  Status check_fits(const ProofSide& side, uint64_t beside = 0) const {
+    const uint64_t needed = side.needed() + beside, there = limit();
     if (needed <= there) return {};
     return Error{ErrorCode::kDoesNotFit, side.name(),
                  fmt::format("needs {} while the text of the proof is read, and {} are there",
@@ -199,8 +201,8 @@ struct BuildProof::State {
   }
 
   Status compare_in_turn(ProofSide& result, const fs::path& folder, quantize::Proof& proof) {
-    SLUICE_TRY(check_fits(*source));
-    SLUICE_TRY(check_fits(result));
+    SLUICE_TRY(check_fits(*source, result.opened()));
+    SLUICE_TRY(check_fits(result, source->opened()));
     const int64_t vocabulary = source->config().vocabulary;
     SLUICE_ASSIGN(auto file, tools::RowFile::create(folder, words.scored(), vocabulary));
     SLUICE_TRY(source->load());
@@ -235,8 +237,11 @@ struct BuildProof::State {
   Result<quantize::Proof> measure(const fs::path& model) {
     quantize::Proof proof;
     proof.text = fs::path(options.text_file).filename().string();
+    ::malloc_trim(0);  // what the build has given back is there for the models
     SLUICE_ASSIGN(auto result, ProofSide::open(console, model, options));
     const uint64_t both = source->needed() + result->needed();
+    const uint64_t turn =
+        std::max(source->needed() + result->opened(), result->needed() + source->opened());
     const bool together = both <= limit();
     const std::string reads = fmt::format("the proof reads {} scored tokens", words.scored());
     if (together) {
@@ -245,7 +250,7 @@ struct BuildProof::State {
       SLUICE_TRY(compare_together(*result, proof));
     } else {
       say(fmt::format("{}; source and result in turn take {}, with {} of distributions on disk",
-                      reads, runtime::format_bytes(std::max(source->needed(), result->needed())),
+                      reads, runtime::format_bytes(turn),
                       runtime::format_bytes(
                           tools::RowFile::bytes(words.scored(), source->config().vocabulary))));
       SLUICE_TRY(compare_in_turn(*result, model.parent_path(), proof));

@@ -21,8 +21,9 @@ class ProofSide {
                                                  const std::filesystem::path& path,
                                                  const ProofOptions& options);
 
-  // Bytes while it is loaded and read, all counted.
+  // Bytes while it is loaded and read, all counted; and while it is only open.
   uint64_t needed() const;
+  uint64_t opened() const { return resident_bytes(loaded_->files); }
   Status load();
 
   std::string name() const { return loaded_->files.path.filename().string(); }
