@@ -2,71 +2,31 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <span>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/file.h"
-#include "checkpoint/rules.h"
 #include "tools/convert/gguf_metadata.h"
 
 namespace sluice::convert {
 namespace {
 
-using checkpoint::file_violation;
 using checkpoint::GgufArray;
 using checkpoint::GgufMetadata;
 using checkpoint::GgufType;
 
 constexpr uint64_t kQuantizationVersion = 2;  // of ggml's block layouts
-constexpr uint64_t kBlockTensors = 12;
-// Beyond these no tower is meant; below them no product of sizes overflows.
-constexpr int64_t kMostBlocks = 1000, kMostMerged = 16, kMostSize = int64_t{1} << 20;
-constexpr double kPublishedMean = 0.5;  // of every channel, and the deviation too
+constexpr double kPublishedMean = 0.5;        // of every channel, and the deviation too
 
-constexpr const char* kNotATower =
-    "Get the file again, move it out of the model's folder, or leave the tower out with "
-    "--strip-vision";
 constexpr const char* kNoTower =
     "Get the checkpoint again, or leave the tower out with --strip-vision";
 
 const Json* member(const Json& object, std::string_view key) {
   const Json* value = object.find(key);
   return value != nullptr && !value->is_null() ? value : nullptr;
-}
-
-int64_t square_root(int64_t square) {
-  return static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(square))));
-}
-
-// Why these cannot be a tower's sizes; empty if they can.
-std::string objection(const TowerGeometry& geometry) {
-  const std::tuple<const char*, int64_t, int64_t> sizes[] = {
-      {"blocks", geometry.depth, kMostBlocks},
-      {"width", geometry.hidden, kMostSize},
-      {"width of the block's MLP", geometry.intermediate, kMostSize},
-      {"heads", geometry.heads, kMostSize},
-      {"width of its output", geometry.output, kMostSize},
-      {"edge of a patch", geometry.patch, kMostSize},
-      {"edge of merged patches", geometry.merge, kMostMerged},
-      {"rows of its position table", geometry.positions, kMostSize}};
-  for (const auto& [what, size, most] : sizes) {
-    if (size < 1 || size > most)
-      return fmt::format("the vision tower's {}: {} is not within 1 to {}", what, size, most);
-  }
-  if (geometry.hidden % geometry.heads != 0) {
-    return fmt::format("the vision tower's width {} is not a multiple of its {} heads",
-                       geometry.hidden, geometry.heads);
-  }
-  const int64_t edge = square_root(geometry.positions);
-  if (edge * edge != geometry.positions) {
-    return fmt::format("the vision tower's {} positions are no square", geometry.positions);
-  }
-  return {};
 }
 
 // Of the processor files, the later of which wins; what published files say where there are none.
@@ -92,7 +52,7 @@ Result<std::vector<double>> pixel_statistics(const Source& source, std::string_v
   return out;
 }
 
-// A list of reals, or nothing.
+// Of the tower's keys, which geometry_of_keys() has seen; empty if they do not say.
 std::vector<double> reals(const GgufMetadata& keys, std::string_view key) {
   const checkpoint::GgufValue* value = keys.find(key);
   const auto* array = value == nullptr ? nullptr : std::get_if<GgufArray>(value);
@@ -136,14 +96,6 @@ Json vision_config(const TowerGeometry& geometry) {
 
 }  // namespace
 
-std::string projector_of(const GgufMetadata& keys) {
-  for (const char* key : {"clip.projector_type", "clip.vision.projector_type"}) {
-    const auto value = keys.string(key);
-    if (value.ok() && *value) return **value;
-  }
-  return {};
-}
-
 Result<TowerGeometry> geometry_of_config(const Source& source) {
   SLUICE_ASSIGN(const auto root, source.checkpoint->side_json("config.json"));
   const Json* vision = root ? member(*root, "vision_config") : nullptr;
@@ -173,56 +125,12 @@ Result<TowerGeometry> geometry_of_config(const Source& source) {
   if (deep != nullptr && deep->is_array() && !deep->items().empty())
     return bad_input(file, "the vision tower has DeepStack layers, which this family has not",
                      kNoTower);
-  std::string why = objection(geometry);
+  std::string why = size_objection(geometry);
   if (why.empty() && geometry.output != source.binding.config.hidden) {
     why = fmt::format("the vision tower ends with width {}, the text model has {}", geometry.output,
                       source.binding.config.hidden);
   }
   if (!why.empty()) return bad_input(file, why, kNoTower);
-  return geometry;
-}
-
-Result<TowerGeometry> geometry_of_keys(const GgufMetadata& keys, const std::string& file,
-                                       size_t tensors) {
-  const auto refuse = [&](std::string why) {
-    return file_violation("GG-15", file, std::move(why), kNotATower);
-  };
-  SLUICE_ASSIGN(const auto architecture, keys.string("general.architecture"));
-  if (architecture.value_or("") != "clip") {
-    return refuse(fmt::format("its architecture is \"{}\", a vision tower's is \"clip\"",
-                              architecture.value_or("")));
-  }
-  const std::string projector = projector_of(keys);
-  if (projector != kProjector) {
-    return refuse(
-        fmt::format("its projector is \"{}\", this family's is \"{}\"", projector, kProjector));
-  }
-  TowerGeometry geometry;
-  int64_t image = 0;
-  for (const auto& [key, size] : {std::pair{"clip.vision.block_count", &geometry.depth},
-                                  {"clip.vision.embedding_length", &geometry.hidden},
-                                  {"clip.vision.feed_forward_length", &geometry.intermediate},
-                                  {"clip.vision.attention.head_count", &geometry.heads},
-                                  {"clip.vision.projection_dim", &geometry.output},
-                                  {"clip.vision.patch_size", &geometry.patch},
-                                  {"clip.vision.spatial_merge_size", &geometry.merge},
-                                  {"clip.vision.image_size", &image}}) {
-    SLUICE_ASSIGN(const auto value, keys.unsigned_integer(key));
-    if (!value && size == &geometry.merge) continue;  // 2 where it is not said
-    if (!value) return refuse(fmt::format("key {} is missing", key));
-    *size = static_cast<int64_t>(std::min<uint64_t>(*value, INT64_MAX));
-  }
-  if (image < 1 || image > kMostSize || geometry.patch < 1)
-    return refuse(fmt::format("images of {} pixels in patches of {}", image, geometry.patch));
-  geometry.positions = (image / geometry.patch) * (image / geometry.patch);
-  if (std::string why = objection(geometry); !why.empty()) return refuse(std::move(why));
-  if (static_cast<uint64_t>(geometry.depth) * kBlockTensors > tensors) {
-    return refuse(fmt::format("clip.vision.block_count is {}, the file holds {} tensors",
-                              geometry.depth, tensors));
-  }
-  SLUICE_ASSIGN(const auto deep, keys.integers("clip.vision.is_deepstack_layers"));
-  if (deep && std::find(deep->begin(), deep->end(), 1) != deep->end())
-    return refuse("it has DeepStack layers, which this family has not");
   return geometry;
 }
 
@@ -250,7 +158,7 @@ Result<GgufMetadata> mmproj_metadata(const Source& source, const VisionTower& to
   if (file_type != nullptr) out.add("general.file_type", *file_type, GgufType::kU32);
   out.add("clip.has_vision_encoder", true);
   integer("projection_dim", geometry.output);
-  integer("image_size", square_root(geometry.positions) * geometry.patch);
+  integer("image_size", geometry.position_edge() * geometry.patch);
   integer("patch_size", geometry.patch);
   integer("embedding_length", geometry.hidden);
   integer("feed_forward_length", geometry.intermediate);
@@ -318,7 +226,7 @@ Status write_processor_files(const Source& source, const std::filesystem::path& 
     out.set("merge_size", geometry.merge);
     for (const char* key : {"image_mean", "image_std"}) {
       std::vector<double> values = reals(keys, fmt::format("clip.vision.{}", key));
-      if (values.size() != 3) values.assign(3, kPublishedMean);
+      if (values.empty()) values.assign(3, kPublishedMean);
       out.set(key, numbers(values));
     }
     out.set("processor_class", "Qwen3VLProcessor");

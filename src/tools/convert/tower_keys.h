@@ -15,20 +15,9 @@
 
 namespace sluice::convert {
 
-// The projector of this family, as `clip.projector_type` names it.
-inline constexpr std::string_view kProjector = "qwen3vl_merger";
-
-// Under either of its keys; empty if there is none.
-std::string projector_of(const checkpoint::GgufMetadata& keys);
-
 // From vision_config. Errors: a size that is missing, not positive or beyond reason; DeepStack
 // layers, which this family has none of.
 Result<TowerGeometry> geometry_of_config(const Source& source);
-
-// From the keys of an mmproj of so many tensors. Errors: not a vision tower, one of another family,
-// sizes as above or that contradict each other or the number of tensors.
-Result<TowerGeometry> geometry_of_keys(const checkpoint::GgufMetadata& keys,
-                                       const std::string& file, size_t tensors);
 
 // Keys of the mmproj that is made of a tower, in the converter's order; of one that comes from an
 // mmproj they stay but for the type, which stays too if there is no new one.

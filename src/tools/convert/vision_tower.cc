@@ -23,12 +23,11 @@ using checkpoint::Checkpoint;
 using checkpoint::StoredTensor;
 using checkpoint::tensor_violation;
 
-constexpr int64_t kChannels = 3, kFrames = 2;
 constexpr const char* kLeaveOut =
     "Get the checkpoint again, or leave the tower out with --strip-vision";
 constexpr const char* kOtherFile =
-    "Get the file again, move it out of the model's folder, or leave the tower out with "
-    "--strip-vision";
+    "Get the file again, move it out of the model's folder, or leave the tower out "
+    "(--strip-vision; strip: --vision)";
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string out;
@@ -124,50 +123,6 @@ int64_t VisionTower::parameters() const {
   return sum;
 }
 
-std::vector<TowerTensor> expected_tower(const TowerGeometry& geometry) {
-  std::vector<TowerTensor> out;
-  const auto add = [&](const std::string& published, const std::string& gguf,
-                       std::vector<int64_t> shape) {
-    TowerTensor tensor;
-    tensor.canonical = "visual." + published;
-    tensor.shape = std::move(shape);
-    tensor.gguf_names = {gguf};
-    tensor.gguf_shape = tensor.shape;
-    out.push_back(std::move(tensor));
-  };
-  const auto linear = [&](const std::string& published, const std::string& gguf, int64_t rows,
-                          int64_t columns) {
-    add(published + ".weight", gguf + ".weight", {rows, columns});
-    add(published + ".bias", gguf + ".bias", {rows});
-  };
-  const auto norm = [&](const std::string& published, const std::string& gguf, int64_t width) {
-    add(published + ".weight", gguf + ".weight", {width});
-    add(published + ".bias", gguf + ".bias", {width});
-  };
-  const int64_t width = geometry.hidden, merged = width * geometry.merge * geometry.merge;
-  for (int64_t i = 0; i < geometry.depth; ++i) {
-    const std::string from = fmt::format("blocks.{}.", i), to = fmt::format("v.blk.{}.", i);
-    linear(from + "attn.qkv", to + "attn_qkv", 3 * width, width);
-    linear(from + "attn.proj", to + "attn_out", width, width);
-    linear(from + "mlp.linear_fc1", to + "ffn_up", geometry.intermediate, width);
-    linear(from + "mlp.linear_fc2", to + "ffn_down", width, geometry.intermediate);
-    norm(from + "norm1", to + "ln1", width);
-    norm(from + "norm2", to + "ln2", width);
-  }
-  norm("merger.norm", "v.post_ln", width);
-  linear("merger.linear_fc1", "mm.0", merged, merged);
-  linear("merger.linear_fc2", "mm.2", geometry.output, merged);
-  add("pos_embed.weight", "v.position_embd.weight", {geometry.positions, width});
-  add("patch_embed.proj.bias", "v.patch_embd.bias", {width});
-  add("patch_embed.proj.weight", "v.patch_embd.weight",
-      {width, kChannels, kFrames, geometry.patch, geometry.patch});
-  out.back().gguf_names.emplace_back("v.patch_embd.weight.1");
-  out.back().gguf_shape = {width, kChannels, geometry.patch, geometry.patch};
-  std::sort(out.begin(), out.end(),
-            [](const TowerTensor& a, const TowerTensor& b) { return a.canonical < b.canonical; });
-  return out;
-}
-
 Result<std::shared_ptr<const VisionTower>> tower_of(const Source& source) {
   if (source.gguf()) return source.mmproj;
   if (source.vision.empty()) return std::shared_ptr<const VisionTower>();
@@ -257,8 +212,8 @@ TowerReader::TowerReader(const VisionTower& tower, const TowerTensor& tensor, Co
   joins_ = framed && !to_gguf && tower.gguf();
   if (framed && to_gguf && tower.gguf()) parts_ = {parts_[frame]};
   rows_ = parts_[0].rows;
-  columns_ = cuts_ ? parts_[0].columns / kFrames : parts_[0].columns;
-  if (joins_) columns_ *= kFrames;
+  columns_ = cuts_ ? parts_[0].columns / kTowerFrames : parts_[0].columns;
+  if (joins_) columns_ *= kTowerFrames;
 }
 
 void TowerReader::read(int64_t first, int64_t count, float* out) const {
@@ -268,14 +223,14 @@ void TowerReader::read(int64_t first, int64_t count, float* out) const {
   }
   // A published row is channel, frame, pixel; a GGUF's is channel, pixel.
   const auto part_width = static_cast<size_t>(parts_[0].columns);
-  const int64_t pixels = (cuts_ ? columns_ : parts_[0].columns) / kChannels;
+  const int64_t pixels = (cuts_ ? columns_ : parts_[0].columns) / kTowerChannels;
   std::vector<float> stored(part_width);
   for (int64_t row = first; row < first + count; ++row, out += columns_) {
     for (size_t part = 0; part < parts_.size(); ++part) {
       codec::decode_rows(parts_[part], row, 1, stored.data());
       const auto frame = static_cast<int64_t>(joins_ ? part : frame_);
-      for (int64_t channel = 0; channel < kChannels; ++channel) {
-        const int64_t framed = (channel * kFrames + frame) * pixels, plain = channel * pixels;
+      for (int64_t channel = 0; channel < kTowerChannels; ++channel) {
+        const int64_t framed = (channel * kTowerFrames + frame) * pixels, plain = channel * pixels;
         std::copy_n(stored.data() + (cuts_ ? framed : plain), pixels,
                     out + (cuts_ ? plain : framed));
       }

@@ -13,29 +13,9 @@
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
 #include "tools/convert/source.h"
+#include "tools/convert/tower_geometry.h"
 
 namespace sluice::convert {
-
-// vision.md 1. The convolution sees three channels and two frames in every size of the family.
-struct TowerGeometry {
-  int64_t depth = 0, hidden = 0, intermediate = 0, heads = 0;
-  int64_t output = 0;     // width of the text model
-  int64_t patch = 0;      // pixels of an edge
-  int64_t merge = 2;      // patches of an edge that become one token
-  int64_t positions = 0;  // rows of the position table, a square number
-};
-
-// One tensor of the tower, with its name in either form. The patch embedding is one tensor in
-// published files and one for each frame in a GGUF; all others are the same array.
-struct TowerTensor {
-  std::string canonical;  // "visual.blocks.0.attn.qkv.weight"
-  std::vector<int64_t> shape;
-  std::vector<std::string> gguf_names;
-  std::vector<int64_t> gguf_shape;
-  std::vector<const checkpoint::StoredTensor*> stored;  // one, or one for each of gguf_names
-
-  bool matrix() const { return shape.size() > 1; }
-};
 
 struct VisionTower {
   std::unique_ptr<checkpoint::Checkpoint> file;  // the mmproj; null: part of the model's files
@@ -45,9 +25,6 @@ struct VisionTower {
   bool gguf() const { return file != nullptr; }
   int64_t parameters() const;
 };
-
-// All tensors of a tower of these sizes, nothing stored yet.
-std::vector<TowerTensor> expected_tower(const TowerGeometry& geometry);
 
 // The tower of a published checkpoint, or of a GGUF opened with open_tower_beside(); null if there
 // is none. Errors: sizes that config.json does not state, a tensor that is missing, left over, of

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -321,6 +322,11 @@ TEST(ForgedTower, WhatIsWrongIsSaid) {
       {key("clip.vision.spatial_merge_size", uint64_t{1} << 40), "merged patches"},
       {key("clip.vision.is_deepstack_layers", checkpoint::GgufArray(std::vector<bool>{true})),
        "DeepStack"},
+      {key("clip.vision.image_mean", checkpoint::GgufArray(std::vector<double>{0.5, NAN, 0.5})),
+       "image_mean is not a list of three numbers"},
+      {key("clip.vision.image_std", checkpoint::GgufArray(std::vector<double>{0.5})),
+       "image_std is not a list of three numbers"},
+      {key("clip.vision.image_std", 0.5), "image_std is not a list of three numbers"},
       {[](Forged& forged) { forged.keys.erase("clip.vision.image_size"); },
        "image_size is missing"},
       {[](Forged& forged) { forged.remove("v.patch_embd.weight.1"); }, "the vision tower lacks it"},
