@@ -31,13 +31,18 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-// Whether the list has `name` directly in front of `value`, in a plain line or in a definition.
+// Whether the list has `name` directly in front of `value`, in a plain line or in a definition. The
+// list may have a full stop behind it.
 bool stands_in_front(const std::string& name, const std::string& value, const std::string& line) {
-  for (const char* mark : {") ", ". ", ": ", " = "}) {
-    if (line == name + mark + value) return true;
+  for (const char* stop : {"", "."}) {
+    for (const char* mark : {") ", ". ", ": ", " = "}) {
+      if (line == name + mark + value + stop) return true;
+    }
+    const std::string definition =
+        "{\"name\": \"" + name + "\", \"description\": \"" + value + stop + "\"}";
+    if (line.find(definition) != std::string::npos) return true;
   }
-  return line.find("{\"name\": \"" + name + "\", \"description\": \"" + value + "\"}") !=
-         std::string::npos;
+  return false;
 }
 
 TEST(Labels, EveryLineOfAnAnswerIsInItsList) {

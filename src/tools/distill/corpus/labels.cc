@@ -25,6 +25,13 @@ std::string tool_name(Draw& draw) { return made_up_name(draw); }
 std::string tool_description(Draw& draw) {
   return any_description(draw, static_cast<Tool>(draw.below(kTools)));
 }
+// The look for the name starts from the value's last token, and a full stop is the same in all:
+// with it 6 names of 46 were found when those of single words were at 90 of 123.
+std::string without_stop(std::string value) {
+  if (value.ends_with('.')) value.pop_back();
+  return value;
+}
+
 std::string phrase(Draw& draw) {
   std::string text = any_word(draw);
   for (int64_t left = draw.between(1, 3); left > 0; --left) text += " " + any_word(draw);
@@ -107,10 +114,10 @@ Turn one_turn(Draw& draw) {
   if (draw.chance(50))
     order.resize(static_cast<size_t>(draw.between(1, static_cast<int64_t>(rows))));
   std::string asked, answer;
-  const char* between = value_maker == tool_description ? " " : ", ";
   for (const size_t row : order) {
-    asked += (asked.empty() ? "" : between) + values[row];
-    answer += fmt::format("{}{} {}", answer.empty() ? "" : "\n", values[row], names[row]);
+    const std::string value = without_stop(values[row]);
+    asked += (asked.empty() ? "" : ", ") + value;
+    answer += fmt::format("{}{} {}", answer.empty() ? "" : "\n", value, names[row]);
   }
   const auto parts = draw.wording("labels", {std::size(kOpeners), std::size(kForms)});
   const std::string asking = kOpeners[parts[0]] + fill(kForms[parts[1]], {{"x", asked}});
