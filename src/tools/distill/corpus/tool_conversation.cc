@@ -35,7 +35,8 @@ void ToolConversation::call(std::string thought, const std::vector<Step>& steps)
 }
 
 void ToolConversation::call(Tool tool, std::initializer_list<Json> values, std::string result) {
-  call(box_.thought(tool), {{box_.bare_call(tool, values), std::move(result)}});
+  call(fmt::format("I call {}.", box_.name(tool)),
+       {{box_.bare_call(tool, values), std::move(result)}});
 }
 
 void ToolConversation::say(std::string thought, std::string text, Json check) {

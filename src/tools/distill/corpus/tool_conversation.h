@@ -32,7 +32,7 @@ class ToolConversation {
   };
   // Calls side by side, and their results.
   void call(std::string thought, const std::vector<Step>& steps);
-  // One call; the thought finds it in the list.
+  // One call, which the thought names.
   void call(Tool tool, std::initializer_list<Json> values, std::string result);
 
   void answer(std::string text, Json check);

@@ -183,7 +183,7 @@ void two_prices(ToolConversation& talk) {
   const auto [first, second] = two_of(draw, any_thing);
   const auto [a, b] = draw.operands_between('+', 2, 99, 2, 99);
   talk.ask("tool_two_prices", kForms, {{"a", first}, {"b", second}});
-  talk.call(fmt::format("{} For {} and {}.", talk.box().thought(Tool::kPrice), first, second),
+  talk.call(fmt::format("I call {} for {} and {}.", talk.box().name(Tool::kPrice), first, second),
             {{talk.box().bare_call(Tool::kPrice, {first}), record("item", first, "price", a)},
              {talk.box().bare_call(Tool::kPrice, {second}), record("item", second, "price", b)}});
   talk.call(Tool::kCalculator, {fmt::format("{} + {}", a, b)}, std::to_string(a + b));
@@ -198,7 +198,7 @@ void two_phones(ToolConversation& talk) {
   const auto [first, second] = two_of(draw, any_name);
   const std::string a = phone_number(draw), b = phone_number(draw);
   talk.ask("tool_two_phones", kForms, {{"a", first}, {"b", second}});
-  talk.call(fmt::format("{} For {} and {}.", talk.box().thought(Tool::kPhone), first, second),
+  talk.call(fmt::format("I call {} for {} and {}.", talk.box().name(Tool::kPhone), first, second),
             {{talk.box().bare_call(Tool::kPhone, {first}), record("name", first, "phone", a)},
              {talk.box().bare_call(Tool::kPhone, {second}), record("name", second, "phone", b)}});
   talk.answer_text(fmt::format("{}: {}. {}: {}.", first, a, second, b));
@@ -213,7 +213,7 @@ void two_cities(ToolConversation& talk) {
   const std::string a = draw.pick(kWeathers), b = draw.pick(kWeathers);
   talk.ask("tool_two_cities", kForms, {{"a", first}, {"b", second}});
   talk.call(
-      fmt::format("{} For {} and {}.", talk.box().thought(Tool::kWeather), first, second),
+      fmt::format("I call {} for {} and {}.", talk.box().name(Tool::kWeather), first, second),
       {{talk.box().bare_call(Tool::kWeather, {first}), record("city", first, "weather", a)},
        {talk.box().bare_call(Tool::kWeather, {second}), record("city", second, "weather", b)}});
   talk.answer_text(fmt::format("It is {} in {} and {} in {}.", a, first, b, second));

@@ -218,17 +218,6 @@ const Toolbox::Offer& Toolbox::offer(Tool tool) const {
 
 const std::string& Toolbox::name(Tool tool) const { return offer(tool).name; }
 
-std::string Toolbox::thought(Tool tool) const {
-  const Offer& own = offer(tool);
-  std::string text = "I call " + own.name;
-  const char* mark = ": ";
-  for (const Parameter& parameter : own.parameters) {
-    text += mark + parameter.name;
-    mark = ", ";
-  }
-  return text + ".";
-}
-
 Json Toolbox::bare_call(Tool tool, std::initializer_list<Json> values) const {
   const std::vector<Parameter>& parameters = offer(tool).parameters;
   SLUICE_CHECK(values.size() == parameters.size(), "{} values", values.size());

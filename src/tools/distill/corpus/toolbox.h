@@ -52,10 +52,6 @@ class Toolbox {
   bool offers(Tool tool) const;
   Json definitions() const;
   const std::string& name(Tool tool) const;
-  // What is thought before a call: its name, found by what the tool is for, and its parameters,
-  // found behind the name. To copy the description first was tried: which one of its family's a
-  // tool has is known at its end only, so that it was guessed.
-  std::string thought(Tool tool) const;
   // {"name", "arguments"}, the form of a check; values in the family's order.
   Json bare_call(Tool tool, std::initializer_list<Json> values) const;
 
