@@ -38,6 +38,9 @@ constexpr Kind kKinds[] = {
     {"story", story, 10, false},
     {"gazetteer_text", gazetteer_text, 15, false},
     {"letters", letters, 80, true, true},
+    {"labels", labels, 120, true, true},
+    {"made_up_tools", made_up_tools, 60, true, true},
+    {"tool_names", tool_names, 100, true, true},
 };
 
 constexpr const char* kSystemTexts[] = {"You are a helpful assistant.", "You are sprout.",

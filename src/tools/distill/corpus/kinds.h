@@ -27,6 +27,11 @@ Sample calls_in_a_row(Draw& draw);
 Sample parallel_calls(Draw& draw);
 Sample no_call(Draw& draw);  // tools are there and not needed, or not the right ones
 
+// Drills. tool_tasks.cc: calls of tools whose names are made up anew each time. tool_names.cc:
+// which of them is for this, and its parameters, for all of a list.
+Sample made_up_tools(Draw& draw);
+Sample tool_names(Draw& draw);
+
 // editing.cc
 Sample word_edit(Draw& draw);  // replace, upper case, reverse, sort, first, last
 Sample code_edit(Draw& draw);  // a line to repair or a name to change
@@ -36,6 +41,9 @@ Sample json_record(Draw& draw);
 Sample lookup(Draw& draw);
 Sample echo(Draw& draw);
 Sample letters(Draw& draw);  // a drill: which letter stands before each of these values
+
+// labels.cc: a drill, which name stands before each of these values.
+Sample labels(Draw& draw);
 
 // talk.cc: greetings, who are you, countries, cooking, sluice.
 Sample greeting(Draw& draw);

@@ -319,6 +319,38 @@ Sample one_call(Draw& draw) { return conversation(draw, kOneCall); }
 Sample calls_in_a_row(Draw& draw) { return conversation(draw, kInARow); }
 Sample parallel_calls(Draw& draw) { return conversation(draw, kParallel); }
 
+// Every question needs tools of its own: a name that has been called before would be copied from
+// that call, and the step to learn is the one from the purpose to the name in the list.
+Sample made_up_tools(Draw& draw) {
+  constexpr size_t kMostTools = 4;
+  constexpr std::span<const Task> kForms[] = {kOneCall, kOneCall, kOneCall, kInARow, kParallel};
+  const auto wanted =
+      static_cast<size_t>(draw.split() == Split::kTrain ? draw.between(1, kMostTools) : 1);
+  std::vector<Tool> needed;
+  std::vector<void (*)(ToolConversation&)> plan;
+  const auto is_needed = [&](Tool tool) {
+    return std::find(needed.begin(), needed.end(), tool) != needed.end();
+  };
+  while (needed.size() < wanted) {
+    const Task& task = draw.pick(draw.pick(kForms));
+    const bool two = task.needed[0] != task.needed[1];
+    if (needed.size() + (two ? 2 : 1) > kMostTools) continue;
+    if (is_needed(task.needed[0]) || is_needed(task.needed[1])) continue;
+    needed.push_back(task.needed[0]);
+    if (two) needed.push_back(task.needed[1]);
+    plan.push_back(task.run);
+  }
+  if (draw.split() == Split::kTrain && draw.chance(8)) plan.push_back(chat);
+  const size_t others = std::min<size_t>(kMostTools - needed.size(), 2);
+  ToolConversation talk(draw, Toolbox(draw, needed, others, {}, Names::kMadeUp));
+  for (const auto run : plan) run(talk);
+  if (draw.split() == Split::kTrain && draw.chance(12)) {
+    const size_t which = draw.below(std::size(kWishes));
+    if (!talk.box().offers(kWishes[which].tool)) wish(talk, which);
+  }
+  return talk.finish();
+}
+
 Sample no_call(Draw& draw) {
   const size_t which = draw.below(std::size(kWishes));
   const bool wishes = draw.chance(35);
