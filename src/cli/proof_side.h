@@ -21,9 +21,10 @@ class ProofSide {
                                                  const std::filesystem::path& path,
                                                  const ProofOptions& options);
 
-  // Bytes while it is loaded and read, all counted; and while it is only open.
+  // Bytes while it is loaded and read, all counted, the program too; and what it takes itself while
+  // it is only open.
   uint64_t needed() const;
-  uint64_t opened() const { return resident_bytes(loaded_->files); }
+  uint64_t opened() const { return files().tokenizer ? files().tokenizer->memory_bytes() : 0; }
   Status load();
 
   std::string name() const { return loaded_->files.path.filename().string(); }
