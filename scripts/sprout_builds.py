@@ -43,7 +43,7 @@ VARIANTS = [
     ["nvfp4", "--search", "none"],
     ["nvfp4", "--keep-mtp", "same"],
     ["fp8_channel", "--keep-mtp", "same"],
-    ["fp8_block", "--kv-scales", "RANGES"],
+    ["fp8_block", "--layout", "compressed-tensors", "--kv-scales", "RANGES"],
     ["nvfp4", "--layout", "modelopt", "--kv-scales", "RANGES"],
 ]
 GGUF = [
