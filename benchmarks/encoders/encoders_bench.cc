@@ -113,68 +113,106 @@ Loss loss_of(const EncodedMatrix& encoded, const Values& matrix, const Values& i
           inputs.rows > 0 ? std::sqrt(output / squared_product) : 0.0};
 }
 
-void run(const Arguments& arguments) {
+struct Figures {
+  double bits = 0;  // a weight
+  Loss loss;
+  double cpu = 0, wall = 0;  // seconds, medians
+};
+
+// The matrix with what its errors are counted by.
+struct Subject {
+  std::string name;
+  Values matrix, inputs, importance;  // the last two may be empty
+  double squared_norm = 0, squared_product = 0;
+};
+
+Subject read_subject(const Arguments& arguments) {
+  Subject subject;
+  subject.name = arguments.tensor;
   const auto file =
       take(checkpoint::Checkpoint::open(arguments.matrix, checkpoint::Purpose::kAnyFile));
-  const Values matrix = read_values(file, arguments.tensor);
-  Values inputs, importance;
+  subject.matrix = read_values(file, arguments.tensor);
   if (!arguments.inputs.empty()) {
     const auto extra =
         take(checkpoint::Checkpoint::open(arguments.inputs, checkpoint::Purpose::kAnyFile));
-    inputs = read_values(extra, "inputs");
-    importance = read_values(extra, "importance");
+    subject.inputs = read_values(extra, "inputs");
+    subject.importance = read_values(extra, "importance");
   }
-  double squared_norm = 0, squared_product = 0;
+  const Values& matrix = subject.matrix;
+  const auto width = static_cast<size_t>(matrix.columns);
   for (const float value : matrix.values)
-    squared_norm += static_cast<double>(value) * static_cast<double>(value);
-  for (int64_t row = 0; row < matrix.rows; ++row)
-    squared_product +=
-        squared_output(inputs, std::span(matrix.values)
-                                   .subspan(static_cast<size_t>(row * matrix.columns),
-                                            static_cast<size_t>(matrix.columns)));
-  const codec::WeightSource source{arguments.tensor, matrix.values, matrix.rows, matrix.columns,
+    subject.squared_norm += static_cast<double>(value) * static_cast<double>(value);
+  for (size_t row = 0; row < static_cast<size_t>(matrix.rows); ++row)
+    subject.squared_product +=
+        squared_output(subject.inputs, std::span(matrix.values).subspan(row * width, width));
+  return subject;
+}
+
+Figures measure(const MeasuredEncoder& encoder, const Subject& subject,
+                const Arguments& arguments) {
+  const Values& matrix = subject.matrix;
+  const codec::WeightSource source{subject.name, matrix.values, matrix.rows, matrix.columns,
                                    codec::SourceType::kF32};
+  const std::span<const float> importance = encoder.weighted
+                                                ? std::span<const float>(subject.importance.values)
+                                                : std::span<const float>();
+  std::vector<double> cpu, wall;
+  codec::OwnedMatrix encoded;
+  for (int i = 0; i < arguments.repeat; ++i) {
+    const double cpu_before = seconds_of(CLOCK_PROCESS_CPUTIME_ID),
+                 wall_before = seconds_of(CLOCK_MONOTONIC);
+    encoded = encoder.encode(source, importance);
+    cpu.push_back(seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu_before);
+    wall.push_back(seconds_of(CLOCK_MONOTONIC) - wall_before);
+  }
+  if (!arguments.write.empty()) {
+    auto writer = take(FileWriter::create(arguments.write / (encoder.name + ".codes"), true));
+    if (!writer.append(encoded.codes).ok() || !writer.commit().ok()) std::exit(1);
+  }
+  const double bits = 8 * static_cast<double>(encoded.codes.size() + encoded.scales.size()) /
+                      static_cast<double>(matrix.values.size());
+  return {bits,
+          loss_of(encoded.matrix, matrix, subject.inputs, subject.squared_norm,
+                  subject.squared_product),
+          median(cpu), median(wall)};
+}
+
+Json as_json(const std::string& encoder, const Figures& figures, bool with_output) {
+  Json line = Json::object();
+  line.set("encoder", encoder);
+  line.set("bits", figures.bits);
+  line.set("weight_error", figures.loss.weight);
+  if (with_output) line.set("output_error", figures.loss.output);
+  line.set("cpu_seconds", figures.cpu);
+  line.set("wall_seconds", figures.wall);
+  return line;
+}
+
+void print_row(const std::string& encoder, const Figures& figures, bool with_output) {
+  fmt::print("{:<22} {:6.3f} {:9.4f} {:>9} {:9.4f} {:9.4f}\n", encoder, figures.bits,
+             figures.loss.weight * 100,
+             with_output ? fmt::format("{:.4f}", figures.loss.output * 100) : "-", figures.cpu,
+             figures.wall);
+  std::fflush(stdout);
+}
+
+void run(const Arguments& arguments) {
+  const Subject subject = read_subject(arguments);
+  const bool with_output = subject.inputs.rows > 0;
+  const auto& wanted = arguments.encoders;
   Json table = Json::array();
   if (!arguments.json)
     fmt::print("{:<22} {:>6} {:>9} {:>9} {:>9} {:>9}\n", "encoder", "bits", "weight %", "output %",
                "cpu s", "wall s");
   for (const MeasuredEncoder& encoder : measured_encoders()) {
-    const auto& wanted = arguments.encoders;
     if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), encoder.name) == wanted.end())
       continue;
-    if (encoder.weighted && importance.values.empty()) continue;
-    std::vector<double> cpu, wall;
-    codec::OwnedMatrix encoded;
-    for (int i = 0; i < arguments.repeat; ++i) {
-      const double cpu_before = seconds_of(CLOCK_PROCESS_CPUTIME_ID),
-                   wall_before = seconds_of(CLOCK_MONOTONIC);
-      encoded = encoder.encode(source, encoder.weighted ? std::span<const float>(importance.values)
-                                                        : std::span<const float>());
-      cpu.push_back(seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu_before);
-      wall.push_back(seconds_of(CLOCK_MONOTONIC) - wall_before);
-    }
-    const Loss loss = loss_of(encoded.matrix, matrix, inputs, squared_norm, squared_product);
-    const double bits = 8 * static_cast<double>(encoded.codes.size() + encoded.scales.size()) /
-                        static_cast<double>(matrix.values.size());
-    if (!arguments.write.empty()) {
-      auto writer = take(FileWriter::create(arguments.write / (encoder.name + ".codes"), true));
-      if (!writer.append(encoded.codes).ok() || !writer.commit().ok()) std::exit(1);
-    }
+    if (encoder.weighted && subject.importance.values.empty()) continue;
+    const Figures figures = measure(encoder, subject, arguments);
     if (arguments.json) {
-      Json line = Json::object();
-      line.set("encoder", encoder.name);
-      line.set("bits", bits);
-      line.set("weight_error", loss.weight);
-      if (inputs.rows > 0) line.set("output_error", loss.output);
-      line.set("cpu_seconds", median(cpu));
-      line.set("wall_seconds", median(wall));
-      table.push_back(std::move(line));
+      table.push_back(as_json(encoder.name, figures, with_output));
     } else {
-      fmt::print("{:<22} {:6.3f} {:9.4f} {:>9} {:9.4f} {:9.4f}\n", encoder.name, bits,
-                 loss.weight * 100,
-                 inputs.rows > 0 ? fmt::format("{:.4f}", loss.output * 100) : "-", median(cpu),
-                 median(wall));
-      std::fflush(stdout);
+      print_row(encoder.name, figures, with_output);
     }
   }
   if (arguments.json) fmt::print("{}\n", table.dump(1));
