@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/memory_nodes.h"
 
 namespace sluice {
 namespace {
@@ -70,8 +71,13 @@ int usable_cores() {
 ThreadPool::ThreadPool(int threads) : size_(threads) {
   SLUICE_CHECK(threads >= 1, "threads {}", threads);
   threads_.reserve(static_cast<size_t>(threads - 1));
+  const std::vector<Cores> nodes = memory_nodes();
+  const Cores allowed = allowed_cores();
   for (int member = 1; member < threads; ++member) {
-    threads_.emplace_back([this, member] { member_loop(member); });
+    threads_.emplace_back([this, member, cores = cores_of_member(nodes, allowed, member, threads)] {
+      keep_to(cores);
+      member_loop(member);
+    });
   }
 }
 

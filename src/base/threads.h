@@ -17,7 +17,9 @@ int usable_cores();
 
 // A fixed team of threads for data-parallel loops. The calling thread is member 0 and takes part.
 // Members spin for a short while between runs (a decode step is hundreds of short loops), then
-// sleep. One run at a time: run() is not re-entrant and must always be called from the same thread.
+// sleep. On several sockets each stays on one, member 0 excepted, whose thread is not the pool's
+// (base/memory_nodes.h). One run at a time: run() is not re-entrant and must always be called from
+// the same thread.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // threads >= 1

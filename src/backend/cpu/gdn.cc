@@ -313,7 +313,7 @@ void CpuBackend::do_gdn_delta(const ops::GdnDeltaArgs& args) {
   const int64_t heads = spec.value_heads, blocks = slots.blocks();
 
   // Answer segments come first in a batch; neighbouring items are neighbours in memory.
-  static_items(pool_, answers * heads * blocks, false, [&](int64_t item, int member) {
+  shared_items(pool_, answers * heads * blocks, false, [&](int64_t item, int member) {
     const ops::Segment& segment = segments[static_cast<size_t>(item / (heads * blocks))];
     run.sequential(slots.layer(segment.slot, args.layer), segment.commit, segment.first_row,
                    segment.row_count, item / blocks % heads, item % blocks,
@@ -325,7 +325,7 @@ void CpuBackend::do_gdn_delta(const ops::GdnDeltaArgs& args) {
 
   // What all blocks of a head share is computed once, unless that left members without work.
   const int64_t parts = prompts * heads < 2 * pool_.size() ? blocks : 1;
-  static_items(pool_, prompts * heads * parts, false, [&](int64_t item, int member) {
+  shared_items(pool_, prompts * heads * parts, false, [&](int64_t item, int member) {
     const ops::Segment& segment = segments[static_cast<size_t>(answers + item / (heads * parts))];
     const int64_t part = item % parts;
     run.chunked(segment, item / parts % heads, part * blocks / parts, (part + 1) * blocks / parts,
@@ -357,7 +357,7 @@ void CpuBackend::flush_slot(ops::RecurrentState& state, int64_t slot, int64_t co
   }
   if (commit == 0) return;
   const int64_t per_layer = spec.value_heads * slots.blocks();
-  static_items(pool_, spec.layers * per_layer, false, [&](int64_t item, int member) {
+  shared_items(pool_, spec.layers * per_layer, false, [&](int64_t item, int member) {
     const int64_t index = item / per_layer;
     const DeltaRun run = {slots, rows_, gdn_, index};
     run.sequential(slots.layer(slot, index), commit, 0, 0, item % per_layer / slots.blocks(),

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "backend/cpu/pack/packed_matrix.h"
+#include "backend/cpu/parallel.h"
 #include "backend/cpu/prepare.h"
 #include "backend/cpu/product.h"
 #include "base/check.h"
@@ -102,20 +103,56 @@ class Scratch {
   size_t used_ = 0;
 };
 
-// Member `member` multiplies its groups of every product of the set; the split is the packer's.
-void multiply_share(std::span<const DenseProduct* const> set, const ProductCall& common, int member,
-                    int size) {
-  for (const DenseProduct* product : set) {
-    const auto& matrix = static_cast<const PackedMatrix&>(*product->weight);
-    ProductCall call = common;
-    call.weight = &matrix.view();
-    call.first_group = matrix.view().groups * member / size;
-    call.last_group = matrix.view().groups * (member + 1) / size;
-    call.out = product->out;
-    call.stride = product->stride;
-    if (call.first_group < call.last_group) choose_product(matrix.set(), matrix.view().unit)(call);
+// Products of one set cut into items for shared_items(): each member's part is its share of the
+// groups of every product, as the packer split them, in a few pieces a product that others may
+// take.
+class Pieces {
+ public:
+  Pieces(std::span<const DenseProduct* const> set, const ProductCall& common, int members)
+      : set_(set), common_(common), members_(members) {
+    size_t bytes = 0;
+    for (const DenseProduct* product : set) {
+      const PackedView& weight = matrix(*product).view();
+      bytes = std::max(
+          bytes, static_cast<size_t>(weight.groups * weight.units_per_group) * weight.unit.bytes);
+    }
+    const auto pieces = static_cast<int64_t>(bytes / kLeastBytes) * common.rows / members;
+    a_product_ = std::clamp<int64_t>(pieces, 1, kMostPieces);
   }
-}
+
+  int64_t count() const { return a_member() * members_; }
+
+  void multiply(int64_t item) const {
+    const int64_t member = item / a_member(), piece = item % a_member();
+    const DenseProduct& product = *set_[static_cast<size_t>(piece / a_product_)];
+    const PackedView& weight = matrix(product).view();
+    const int64_t begin = weight.groups * member / members_,
+                  groups = weight.groups * (member + 1) / members_ - begin, i = piece % a_product_;
+    ProductCall call = common_;
+    call.weight = &weight;
+    call.first_group = begin + groups * i / a_product_;
+    call.last_group = begin + groups * (i + 1) / a_product_;
+    call.out = product.out;
+    call.stride = product.stride;
+    if (call.first_group < call.last_group)
+      choose_product(matrix(product).set(), weight.unit)(call);
+  }
+
+ private:
+  // A piece reads at least so many bytes, or does the work of reading them with more rows: some
+  // four microseconds, against which taking it costs nothing.
+  static constexpr size_t kLeastBytes = 64 * 1024;
+  static constexpr int64_t kMostPieces = 16;
+
+  static const PackedMatrix& matrix(const DenseProduct& product) {
+    return static_cast<const PackedMatrix&>(*product.weight);
+  }
+  int64_t a_member() const { return a_product_ * static_cast<int64_t>(set_.size()); }
+
+  std::span<const DenseProduct* const> set_;
+  const ProductCall& common_;
+  int64_t members_, a_product_ = 1;
+};
 
 // What the build's recipe does to the inputs; nothing unless the mode is `published`.
 ActivationScheme recipe_of(const PackedMatrix& matrix) {
@@ -210,9 +247,8 @@ void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64
     common.row_factors = row_factors;
     common.digit = form == Prepared::kDigit;
     common.rows = rows;
-    pool.run([&](int member, int size) {
-      multiply_share({set.data(), count}, common, member, size);
-    });
+    const Pieces shares({set.data(), count}, common, pool.size());
+    shared_items(pool, shares.count(), false, [&](int64_t item, int) { shares.multiply(item); });
   }
 }
 
