@@ -200,7 +200,7 @@ template <CodeKind kKind>
 void float_any(const ProductCall& call) {
   if (call.rows == 1) return float_direct<kKind, 1>(call);
   if (call.rows == 2) return float_direct<kKind, 2>(call);
-  if constexpr (Lanes::kDirectRows >= 4) {
+  if constexpr (Lanes::kFloatDirectRows >= 4) {
     if (call.rows == 3) return float_direct<kKind, 3>(call);
     if (call.rows == 4) return float_direct<kKind, 4>(call);
   }

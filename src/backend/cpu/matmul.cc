@@ -47,6 +47,8 @@ bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape) {
 struct Kernel {
   bool (*supports)(InstructionSet set, const UnitShape& shape);
   ProductFunction product;
+  // Whether so many rows of integer activations are read as WordUnit; never if null.
+  bool (*reads_words)(const UnitShape& shape, bool digit, int64_t rows) = nullptr;
 };
 
 // In order of preference. A kernel serves both roles: the integer sums are exact and the float sums
@@ -56,25 +58,31 @@ constexpr Kernel kKernels[] = {
 #if defined(__x86_64__)
     {supports_avx512vnni_integer, avx512vnni::integer_product},
     {supports_avx512_float, avx512::float_product},
-    {supports_avx2, avx2_product},  // AVX-512 without VNNI gains nothing over it for integers
+    {supports_avx2, avx2_product,
+     avx2::reads_words},  // AVX-512 without VNNI gains nothing over it for integers
 #endif
     {supports_portable, portable_product},
 };
 
-ProductFunction choose_product(InstructionSet set, const UnitShape& shape) {
+const Kernel& choose_kernel(InstructionSet set, const UnitShape& shape) {
   for (const Kernel& kernel : kKernels) {
-    if (kernel.supports(set, shape)) return kernel.product;
+    if (kernel.supports(set, shape)) return kernel;
   }
   SLUICE_CHECK(false, "no kernel for {}", instruction_set_name(set));
 }
 
 // --------------------------------------------------------------------------------- what it reads
 
-Prepared form_for(const PackedMatrix& matrix) {
+Prepared form_for(const PackedMatrix& matrix, int64_t rows) {
   const UnitShape& shape = matrix.view().unit;
   if (shape.codes == CodeKind::kE4M3) return Prepared::kScaledFloat;
   if (is_float(shape)) return Prepared::kFloat;
-  return matrix.mode() == ops::ActivationMode::kDigit ? Prepared::kDigit : Prepared::kWide;
+  const bool digit = matrix.mode() == ops::ActivationMode::kDigit;
+  const Kernel& kernel = choose_kernel(matrix.set(), shape);
+  if (kernel.reads_words != nullptr && kernel.reads_words(shape, digit, rows)) {
+    return digit ? Prepared::kDigitWords : Prepared::kWideWords;
+  }
+  return digit ? Prepared::kDigit : Prepared::kWide;
 }
 
 constexpr size_t kAlignment = 64;
@@ -130,12 +138,16 @@ class Pieces {
                   groups = weight.groups * (member + 1) / members_ - begin, i = piece % a_product_;
     ProductCall call = common_;
     call.weight = &weight;
-    call.first_group = begin + groups * i / a_product_;
-    call.last_group = begin + groups * (i + 1) / a_product_;
+    // Even numbers of groups: kernels multiply two together.
+    const auto edge = [&](int64_t at) {
+      return at == a_product_ ? begin + groups : begin + groups * at / a_product_ / 2 * 2;
+    };
+    call.first_group = edge(i);
+    call.last_group = edge(i + 1);
     call.out = product.out;
     call.stride = product.stride;
     if (call.first_group < call.last_group)
-      choose_product(matrix(product).set(), weight.unit)(call);
+      choose_kernel(matrix(product).set(), weight.unit).product(call);
   }
 
  private:
@@ -161,9 +173,9 @@ ActivationScheme recipe_of(const PackedMatrix& matrix) {
 }
 
 // Products that read the same prepared rows go together.
-bool same_input(const PackedMatrix& a, const PackedMatrix& b) {
+bool same_input(const PackedMatrix& a, const PackedMatrix& b, int64_t rows) {
   const ActivationScheme scheme = recipe_of(a);
-  if (form_for(a) != form_for(b) || scheme != recipe_of(b)) return false;
+  if (form_for(a, rows) != form_for(b, rows) || scheme != recipe_of(b)) return false;
   return scheme == ActivationScheme::kNone || (a.input_scale().use == b.input_scale().use &&
                                                a.input_scale().value == b.input_scale().value);
 }
@@ -201,8 +213,8 @@ Result<std::unique_ptr<ops::Matrix>> pack_matrix(const EncodedMatrix& source, In
 
 size_t matmul_scratch_bytes(int64_t rows, int64_t max_columns) {
   size_t units = 0;
-  for (const Prepared form :
-       {Prepared::kWide, Prepared::kDigit, Prepared::kFloat, Prepared::kScaledFloat}) {
+  for (const Prepared form : {Prepared::kWide, Prepared::kDigit, Prepared::kWideWords,
+                              Prepared::kFloat, Prepared::kScaledFloat}) {
     units = std::max(units, prepared_bytes(form, rows, max_columns));
   }
   const size_t factors = aligned(static_cast<size_t>(rows) * sizeof(float));
@@ -224,14 +236,14 @@ void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64
     size_t count = 0;
     for (size_t i = first; i < products.size(); ++i) {
       const auto& matrix = static_cast<const PackedMatrix&>(*products[i].weight);
-      if (done[i] || !same_input(leader, matrix)) continue;
+      if (done[i] || !same_input(leader, matrix, rows)) continue;
       SLUICE_CHECK(matrix.columns() == columns, "weight of {} columns, input of {}",
                    matrix.columns(), columns);
       done[i] = true;
       set[count++] = &products[i];
     }
     Scratch pieces(scratch);
-    const Prepared form = form_for(leader);
+    const Prepared form = form_for(leader, rows);
     auto* units = pieces.take<std::byte>(prepared_bytes(form, rows, columns));
     auto* row_factors = pieces.take<float>(static_cast<size_t>(rows) * sizeof(float));
     RowSpan inputs{x, rows, columns, stride};
@@ -245,7 +257,8 @@ void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64
     ProductCall common;
     common.activations = units;
     common.row_factors = row_factors;
-    common.digit = form == Prepared::kDigit;
+    common.digit = form == Prepared::kDigit || form == Prepared::kDigitWords;
+    common.words = form == Prepared::kWideWords || form == Prepared::kDigitWords;
     common.rows = rows;
     const Pieces shares({set.data(), count}, common, pool.size());
     shared_items(pool, shares.count(), false, [&](int64_t item, int) { shares.multiply(item); });

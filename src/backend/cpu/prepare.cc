@@ -47,33 +47,58 @@ float quantize(const float* x, int count, int levels, int32_t* codes) {
   return largest / static_cast<float>(levels);
 }
 
-void sum_up(const int32_t* codes, int32_t* sums16, int32_t* sums32) {
+// Everything of the sums but their scales, which must be there. A minimum is multiplied by the
+// rounded sum, with one digit times the scale: the order of integer_product-inl.h.
+void sum_up(const int32_t* codes, bool digit, ActivationSums& sums) {
   for (int s = 0; s < 16; ++s) {
     int32_t sum = 0;
     for (int i = 0; i < 16; ++i) sum += codes[16 * s + i];
-    sums16[s] = sum;
+    sums.sums16[s] = sum;
+    sums.minima16[s] = static_cast<float>(sum) * (digit ? sums.scale[s / 2] : 1.0f);
   }
-  for (int s = 0; s < 8; ++s) sums32[s] = sums16[2 * s] + sums16[2 * s + 1];
+  for (int s = 0; s < 8; ++s) {
+    sums.sums32[s] = sums.sums16[2 * s] + sums.sums16[2 * s + 1];
+    sums.minima32[s] = static_cast<float>(sums.sums32[s]) * (digit ? sums.scale[s] : 1.0f);
+  }
+}
+
+void quantize_wide(const float* x, int32_t* codes, ActivationSums& sums) {
+  sums.scale[0] = quantize(x, kIntegerColumns, kLargestCode, codes);
+  sum_up(codes, false, sums);
+}
+
+void quantize_digits(const float* x, int32_t* codes, ActivationSums& sums) {
+  for (int g = 0; g < 8; ++g) {
+    sums.scale[g] = quantize(x + kGranule * g, kGranule, 127, codes + kGranule * g);
+  }
+  sum_up(codes, true, sums);
 }
 
 void make_wide(const float* x, WideUnit& unit) {
   int32_t codes[kIntegerColumns];
-  unit.scale = quantize(x, kIntegerColumns, kLargestCode, codes);
+  quantize_wide(x, codes, unit.sums);
   for (int i = 0; i < kIntegerColumns; ++i) {
     const int32_t high = (codes[i] + 64) >> 7;
     unit.high[i] = static_cast<int8_t>(high);
     unit.low[i] = static_cast<int8_t>(codes[i] - 128 * high);
   }
-  sum_up(codes, unit.sums16, unit.sums32);
 }
 
 void make_digits(const float* x, DigitUnit& unit) {
   int32_t codes[kIntegerColumns];
-  for (int g = 0; g < 8; ++g) {
-    unit.scale[g] = quantize(x + kGranule * g, kGranule, 127, codes + kGranule * g);
-  }
+  quantize_digits(x, codes, unit.sums);
   for (int i = 0; i < kIntegerColumns; ++i) unit.digits[i] = static_cast<int8_t>(codes[i]);
-  sum_up(codes, unit.sums16, unit.sums32);
+}
+
+void make_words(const float* x, bool digit, WordUnit& unit) {
+  int32_t codes[kIntegerColumns];
+  digit ? quantize_digits(x, codes, unit.sums) : quantize_wide(x, codes, unit.sums);
+  for (int i = 0; i < kIntegerColumns; i += 4) {
+    unit.words[i] = static_cast<int16_t>(codes[i]);
+    unit.words[i + 1] = static_cast<int16_t>(codes[i + 2]);
+    unit.words[i + 2] = static_cast<int16_t>(codes[i + 1]);
+    unit.words[i + 3] = static_cast<int16_t>(codes[i + 3]);
+  }
 }
 
 // The power of two that brings a row's maximum to 2^100 .. 2^101: products with codes that stand
@@ -89,12 +114,14 @@ int scale_exponent(const float* x, int64_t columns) {
 }
 
 int64_t unit_columns(Prepared form) {
-  return form == Prepared::kWide || form == Prepared::kDigit ? kIntegerColumns : kFloatColumns;
+  return form == Prepared::kFloat || form == Prepared::kScaledFloat ? kFloatColumns
+                                                                    : kIntegerColumns;
 }
 
 size_t unit_bytes(Prepared form) {
   if (form == Prepared::kWide) return sizeof(WideUnit);
   if (form == Prepared::kDigit) return sizeof(DigitUnit);
+  if (form == Prepared::kWideWords || form == Prepared::kDigitWords) return sizeof(WordUnit);
   return kFloatColumns * sizeof(float);
 }
 
@@ -104,6 +131,9 @@ void prepare_unit(Prepared form, const float* x, float factor, std::byte* out) {
       return make_wide(x, *reinterpret_cast<WideUnit*>(out));
     case Prepared::kDigit:
       return make_digits(x, *reinterpret_cast<DigitUnit*>(out));
+    case Prepared::kWideWords:
+    case Prepared::kDigitWords:
+      return make_words(x, form == Prepared::kDigitWords, *reinterpret_cast<WordUnit*>(out));
     case Prepared::kFloat:
       std::memcpy(out, x, kFloatColumns * sizeof(float));
       return;

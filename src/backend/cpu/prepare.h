@@ -12,6 +12,8 @@ namespace sluice::cpu {
 enum class Prepared : uint8_t {
   kWide,         // WideUnit
   kDigit,        // DigitUnit
+  kWideWords,    // WordUnit of the codes of kWide
+  kDigitWords,   // WordUnit of those of kDigit
   kFloat,        // floats as they are
   kScaledFloat,  // times a power of two per row, for E4M3 codes, which kernels read as value *
                  // 2^-120

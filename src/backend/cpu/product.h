@@ -89,41 +89,63 @@ struct PackedView {
   int8_t table[16] = {};  // kNibbleTable
 };
 
+// What all forms of a unit of activations have behind their codes.
+struct ActivationSums {
+  float scale[8];  // per 32 columns; [0] alone where one covers the unit
+  float
+      minima32[8];  // what a minimum is multiplied by: the sum of 32 codes as a float, and for one
+  float minima16[16];  // digit times its scale; the same of 16
+  int32_t sums32[8];   // of the codes
+  int32_t sums16[16];
+  int32_t unused[8];
+};
+
 // An activation row's 256 columns as a 15-bit integer a = round(x / scale), |a| <= 16319, in two
 // digits a = 128 high + low. The bound keeps high in +-127 and low in -64..63, so that neither the
 // unsigned by signed byte product nor its sign form can saturate (spec/cpu-kernels-avx2.md 2.3).
 struct WideUnit {
   int8_t high[kIntegerColumns];
   int8_t low[kIntegerColumns];
-  int32_t sums16[16];  // of a
-  int32_t sums32[8];
-  float scale;
-  int32_t unused[7];
+  ActivationSums sums;
 };
 
 // The same columns as one digit, scale per 32.
 struct DigitUnit {
   int8_t digits[kIntegerColumns];
-  int32_t sums16[16];
-  int32_t sums32[8];
-  float scale[8];
+  ActivationSums sums;
 };
 
-static_assert(sizeof(WideUnit) == 640 && sizeof(DigitUnit) == 384);
+// The integers of either in 16 bits, in columns 0, 2, 1, 3 of every four: the order in which the
+// words of a line of bytes come apart.
+struct WordUnit {
+  int16_t words[kIntegerColumns];
+  ActivationSums sums;
+};
+
+static_assert(sizeof(WideUnit) == 768 && sizeof(DigitUnit) == 512 && sizeof(WordUnit) == 768);
 
 inline constexpr int kLargestCode = 16319;
 
 // One matrix, a range of its groups, all rows of the step.
 struct ProductCall {
   const PackedView* weight = nullptr;
-  // Integer codes: WideUnit or DigitUnit [units][rows]. Float codes: float [units][rows][128].
+  // Integer codes: WideUnit, DigitUnit or WordUnit [units][rows]. Float codes: float
+  // [units][rows][128].
   const void* activations = nullptr;
   const float* row_factors = nullptr;  // [rows], multiplied into the result
-  bool digit = false;                  // DigitUnit
+  bool digit = false;                  // one digit, scale per 32
+  bool words = false;                  // WordUnit
   int64_t rows = 0;                    // M
   int64_t first_group = 0, last_group = 0;
   float* out = nullptr;  // [rows, N]
   int64_t stride = 0;    // floats
+};
+
+// How a line of codes is multiplied with a dword of activations.
+enum class Product : uint8_t {
+  kUnsigned,  // bytes without sign
+  kSigned,    // bytes with sign
+  kWords,     // 16 bits each
 };
 
 using ProductFunction = void (*)(const ProductCall& call);
@@ -134,6 +156,8 @@ void integer_product(const ProductCall& call);
 void float_product(const ProductCall& call);
 }  // namespace portable
 namespace avx2 {
+// Whether so many rows are read as WordUnit.
+bool reads_words(const UnitShape& shape, bool digit, int64_t rows);
 void integer_product(const ProductCall& call);
 void float_product(const ProductCall& call);
 }  // namespace avx2

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "backend/cpu/product.h"
+
 #define SLUICE_INLINE static inline __attribute__((always_inline))
 // Loops over registers: of constant length, at most 16, and only fast when gone.
 #if defined(__clang__)
@@ -29,10 +31,24 @@ struct Floats {
 };
 
 struct Lanes {
-  // Sixteen registers: one row of two granules and two digits already takes eight.
-  static constexpr int kPanelRows = 1;
-  // Up to how many rows codes go from memory through registers into the product, without a panel.
-  static constexpr int kDirectRows = 2;
+  // Rows that are multiplied with both granules of a pair at once: one takes eight registers.
+  static constexpr int kPairRows = 1;
+  // A line is two registers, which share each broadcast. Twelve sums, a line and two temporaries
+  // are the sixteen registers.
+  static constexpr int kTileGroups = 1;
+  template <int kDigits>
+  static constexpr int tile_rows() {
+    return 6 / kDigits;
+  }
+  static constexpr int64_t direct_rows(bool digit, bool words) {
+    return words ? 2 : digit ? 4 : int64_t{1} << 62;  // more are read as words: reads_words
+  }
+  static constexpr bool kWords = true;
+  static constexpr bool kOffsetFirst = false;
+  // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with digits in +-127.
+  static constexpr int kNibbleChain = 8, kFiveChain = 4, kSixChain = 2;
+  // Up to how many rows float codes go through registers, without a panel.
+  static constexpr int kFloatDirectRows = 2;
   static constexpr int kFloatRows = 3;
   // VPMADDUBSW would saturate on codes above 127: signed codes go through their absolute values.
   static constexpr int kSignedOffsetShift = -1;
@@ -85,17 +101,60 @@ struct Lanes {
   }
 
   SLUICE_INLINE Ints zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  // Sums of unsigned codes stay in 16 bits until widen(). One statement of assembly for broadcast,
+  // products and sums: left alone, GCC 12 moves the products ahead of the sums and runs out of
+  // registers (spec/cpu-kernels-avx2.md 4.2).
   template <bool kSigned>
-  SLUICE_INLINE __m256i dot_half(__m256i sums, __m256i codes, __m256i activation) {
-    const __m256i pairs =
-        kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(activation, codes))
-                : _mm256_maddubs_epi16(codes, activation);
-    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  SLUICE_INLINE void add_products(Ints& sums, Codes codes, const uint8_t* activation) {
+    static_assert(!kSigned, "read as words");
+    add_tile_products<Product::kUnsigned>(sums, codes, activation);
   }
-  template <bool kSigned>
-  SLUICE_INLINE Ints dot(Ints sums, Codes codes, const uint8_t* activation) {
-    const __m256i a = _mm256_set1_epi32(load_dword(activation));
-    return {dot_half<kSigned>(sums.low, codes.low, a), dot_half<kSigned>(sums.high, codes.high, a)};
+  template <Product kProduct>
+  SLUICE_INLINE void add_tile_products(Ints& sums, Codes codes, const uint8_t* activation) {
+    using Dword = int32_t __attribute__((may_alias, aligned(1)));
+    const auto& a = *reinterpret_cast<const Dword*>(activation);
+    __m256i first, second;
+    if constexpr (kProduct == Product::kWords) {
+      asm("vpbroadcastd %[a], %[second]\n\t"
+          "vpmaddwd %[second], %[codes_low], %[first]\n\t"
+          "vpmaddwd %[second], %[codes_high], %[second]\n\t"
+          "vpaddd %[first], %[low], %[low]\n\t"
+          "vpaddd %[second], %[high], %[high]"
+          :
+          [low] "+x"(sums.low), [high] "+x"(sums.high), [first] "=&x"(first), [second] "=&x"(second)
+          : [a] "m"(a), [codes_low] "x"(codes.low), [codes_high] "x"(codes.high));
+    } else {
+      static_assert(kProduct == Product::kUnsigned, "signed codes are read as words");
+      asm("vpbroadcastd %[a], %[second]\n\t"
+          "vpmaddubsw %[second], %[codes_low], %[first]\n\t"
+          "vpmaddubsw %[second], %[codes_high], %[second]\n\t"
+          "vpaddw %[first], %[low], %[low]\n\t"
+          "vpaddw %[second], %[high], %[high]"
+          :
+          [low] "+x"(sums.low), [high] "+x"(sums.high), [first] "=&x"(first), [second] "=&x"(second)
+          : [a] "m"(a), [codes_low] "x"(codes.low), [codes_high] "x"(codes.high));
+    }
+  }
+  template <bool kWide>
+  SLUICE_INLINE Ints widen(Ints sums) {
+    if constexpr (kWide) return sums;
+    const __m256i ones = _mm256_set1_epi16(1);
+    return {_mm256_madd_epi16(sums.low, ones), _mm256_madd_epi16(sums.high, ones)};
+  }
+  SLUICE_INLINE Ints add_ints(Ints a, Ints b) {
+    return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+  }
+  // A line of bytes less kOffset as two of words: columns 0 and 2 of every four, then 1 and 3.
+  template <int kOffset>
+  SLUICE_INLINE void split_words(Codes (&parts)[2]) {
+    Codes bytes = parts[0];
+    if constexpr (kOffset != 0) {
+      const __m256i offset = _mm256_set1_epi8(kOffset);
+      bytes = {_mm256_sub_epi8(bytes.low, offset), _mm256_sub_epi8(bytes.high, offset)};
+    }
+    parts[0] = {_mm256_srai_epi16(_mm256_slli_epi16(bytes.low, 8), 8),
+                _mm256_srai_epi16(_mm256_slli_epi16(bytes.high, 8), 8)};
+    parts[1] = {_mm256_srai_epi16(bytes.low, 8), _mm256_srai_epi16(bytes.high, 8)};
   }
   SLUICE_INLINE Ints join_digits(Ints high, Ints low) {
     return {_mm256_add_epi32(_mm256_slli_epi32(high.low, 7), low.low),
@@ -112,10 +171,6 @@ struct Lanes {
 
   SLUICE_INLINE Floats to_float(Ints values) {
     return {_mm256_cvtepi32_ps(values.low), _mm256_cvtepi32_ps(values.high)};
-  }
-  SLUICE_INLINE Floats broadcast_to_float(const uint8_t* value) {
-    const __m256 number = _mm256_cvtepi32_ps(_mm256_set1_epi32(load_dword(value)));
-    return {number, number};
   }
   SLUICE_INLINE Floats broadcast(float value) {
     return {_mm256_set1_ps(value), _mm256_set1_ps(value)};

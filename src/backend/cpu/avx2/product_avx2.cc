@@ -6,6 +6,12 @@
 
 namespace sluice::cpu::avx2 {
 
+// Signed codes always: the product of bytes would saturate. Others from where a decoded panel pays.
+bool reads_words(const UnitShape& shape, bool digit, int64_t rows) {
+  const bool is_signed = shape.codes == CodeKind::kByte || shape.codes == CodeKind::kNibbleTable;
+  return is_signed || (!digit && rows > 4);
+}
+
 void integer_product(const ProductCall& call) { run_integer_product(call); }
 void float_product(const ProductCall& call) { run_float_product(call); }
 

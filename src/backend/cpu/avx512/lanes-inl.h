@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "backend/cpu/product.h"
+
 #define SLUICE_INLINE static inline __attribute__((always_inline))
 // Loops over registers: of constant length, at most 16, and only fast when gone.
 #if defined(__clang__)
@@ -23,11 +25,21 @@ using Ints = __m512i;
 using Floats = __m512;
 
 struct Lanes {
-  // Rows of a panel product in flight: 8 sums of pairs of granules, two digits each, stay in
-  // registers.
-  static constexpr int kPanelRows = 4;
-  // Up to how many rows codes go from memory through registers into the product, without a panel.
-  static constexpr int kDirectRows = 4;
+  // Rows that are multiplied with both granules of a pair at once.
+  static constexpr int kPairRows = 2;
+  // A tile of 4 rows by 2 groups: 16 sums of two digits, 8 totals, 2 lines and a broadcast stay in
+  // registers, and 16 products need 10 loads.
+  static constexpr int kTileGroups = 2;
+  template <int kDigits>
+  static constexpr int tile_rows() {
+    return 4;
+  }
+  static constexpr int64_t direct_rows(bool, bool) { return 4; }
+  static constexpr bool kWords = false;
+  static constexpr bool kOffsetFirst = true;  // the offset's part is where the sums start
+  static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
+  // Up to how many rows float codes go through registers, without a panel.
+  static constexpr int kFloatDirectRows = 4;
   static constexpr int kFloatRows = 12;
   // VPDPBUSD takes unsigned weights: signed codes are kept with an offset of 128.
   static constexpr int kSignedOffsetShift = 7;
@@ -71,10 +83,26 @@ struct Lanes {
   SLUICE_INLINE Ints zero() { return _mm512_setzero_si512(); }
 #if defined(__AVX512VNNI__)
   template <bool kSigned>
-  SLUICE_INLINE Ints dot(Ints sums, Codes codes, const uint8_t* activation) {
-    return _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi32(load_dword(activation)));
+  SLUICE_INLINE void add_products(Ints& sums, Codes codes, const uint8_t* activation) {
+    sums = _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi32(load_dword(activation)));
+  }
+  template <Product kProduct>
+  SLUICE_INLINE void add_tile_products(Ints& sums, Codes codes, const uint8_t* activation) {
+    add_products<false>(sums, codes, activation);
+  }
+  template <Product kProduct>
+  SLUICE_INLINE void add_tile_products(Ints& first, Codes first_codes, Ints& second,
+                                       Codes second_codes, const uint8_t* activation) {
+    const __m512i a = _mm512_set1_epi32(load_dword(activation));
+    first = _mm512_dpbusd_epi32(first, first_codes, a);
+    second = _mm512_dpbusd_epi32(second, second_codes, a);
   }
 #endif
+  template <bool kSigned>
+  SLUICE_INLINE Ints widen(Ints sums) {
+    return sums;
+  }
+  SLUICE_INLINE Ints add_ints(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
   SLUICE_INLINE Ints join_digits(Ints high, Ints low) {
     return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low);
   }
@@ -85,9 +113,6 @@ struct Lanes {
   }
 
   SLUICE_INLINE Floats to_float(Ints values) { return _mm512_cvtepi32_ps(values); }
-  SLUICE_INLINE Floats broadcast_to_float(const uint8_t* value) {
-    return _mm512_cvtepi32_ps(_mm512_set1_epi32(load_dword(value)));
-  }
   SLUICE_INLINE Floats broadcast(float value) { return _mm512_set1_ps(value); }
   SLUICE_INLINE Floats broadcast_load(const uint8_t* value) {
     float number;

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "backend/cpu/product.h"
+
 #define SLUICE_INLINE static inline __attribute__((always_inline))
 // With sixteen registers or so the sums live in memory anyway: unrolling would only multiply the
 // code.
@@ -31,9 +33,18 @@ struct Floats {
 };
 
 struct Lanes {
-  static constexpr int kPanelRows = 1;
-  // Up to how many rows codes go from memory through registers into the product, without a panel.
-  static constexpr int kDirectRows = 2;
+  static constexpr int kPairRows = 2;
+  static constexpr int kTileGroups = 1;
+  template <int kDigits>
+  static constexpr int tile_rows() {
+    return 1;
+  }
+  static constexpr int64_t direct_rows(bool, bool) { return 0; }
+  static constexpr bool kWords = false;
+  static constexpr bool kOffsetFirst = false;
+  static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
+  // Up to how many rows float codes go through registers, without a panel.
+  static constexpr int kFloatDirectRows = 2;
   static constexpr int kFloatRows = 2;
   static constexpr int kSignedOffsetShift = -1;  // signed codes are multiplied as they are
 
@@ -88,7 +99,7 @@ struct Lanes {
   SLUICE_INLINE Ints zero() { return Ints{}; }
   // In 16 bits: a code of at most 7 bits and sign times a digit in +-127, two of them added, fits.
   template <bool kSigned>
-  SLUICE_INLINE Ints dot(Ints sums, const Codes& codes, const uint8_t* activation) {
+  SLUICE_INLINE void add_products(Ints& sums, const Codes& codes, const uint8_t* activation) {
     int8_t a[4];
     std::memcpy(a, activation, 4);
     const auto pair = [](int8_t low, int8_t high) {
@@ -105,7 +116,18 @@ struct Lanes {
       sums.v[i] += (Ints16)(products << 16) >> 16;
       sums.v[i] += (Ints16)products >> 16;
     }
+  }
+  template <Product kProduct>
+  SLUICE_INLINE void add_tile_products(Ints& sums, const Codes& codes, const uint8_t* activation) {
+    add_products<kProduct == Product::kSigned>(sums, codes, activation);
+  }
+  template <bool kSigned>
+  SLUICE_INLINE Ints widen(const Ints& sums) {
     return sums;
+  }
+  SLUICE_INLINE Ints add_ints(Ints a, const Ints& b) {
+    for (int i = 0; i < 4; ++i) a.v[i] += b.v[i];
+    return a;
   }
   SLUICE_INLINE Ints join_digits(Ints high, const Ints& low) {
     for (int i = 0; i < 4; ++i) high.v[i] = high.v[i] * 128 + low.v[i];

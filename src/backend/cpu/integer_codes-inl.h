@@ -1,0 +1,211 @@
+// What the units of integer codes hold, read through `Lanes`: scales, minima and codes. Inclusion
+// and fencing as in integer_product-inl.h.
+#pragma once
+
+#include "backend/cpu/product.h"
+
+namespace sluice::cpu {
+namespace {
+
+struct alignas(64) ScaleLines {
+  float scale[16][kGroupRows];
+  float min[16][kGroupRows];
+};
+
+SLUICE_INLINE void decode_k4_scales(const UnitShape& shape, const uint8_t* unit,
+                                    ScaleLines& lines) {
+  const Floats d = Lanes::from_f16(unit + shape.super_offset);
+  const Floats dmin = Lanes::from_f16(unit + shape.super_offset + 32);
+  const uint8_t* packed = unit + shape.scale_offset;
+  // Bytes 0-3, 4-7 and 8-11 of all rows: scale s is in the low six bits of byte s, min s in those
+  // of byte s + 4; the upper four of each share byte s + 4 and the top bits of bytes s - 4 and s.
+  const Codes first = Lanes::load_line(packed), second = Lanes::load_line(packed + 64),
+              third = Lanes::load_line(packed + 128);
+  alignas(64) uint8_t bytes[4][64];
+  Lanes::store_line(bytes[0], Lanes::and_mask(first, 0x3f));
+  Lanes::store_line(bytes[1],
+                    Lanes::or_bits(Lanes::and_mask(third, 0x0f),
+                                   Lanes::and_mask(Lanes::template shift_right<2>(first), 0x30)));
+  Lanes::store_line(bytes[2], Lanes::and_mask(second, 0x3f));
+  Lanes::store_line(bytes[3],
+                    Lanes::or_bits(Lanes::and_mask(Lanes::template shift_right<4>(third), 0x0f),
+                                   Lanes::and_mask(Lanes::template shift_right<2>(second), 0x30)));
+  for (int s = 0; s < 8; ++s) {
+    Lanes::store(lines.scale[s], Lanes::multiply(Lanes::from_u8(bytes[0] + 16 * s), d));
+    Lanes::store(lines.min[s], Lanes::multiply(Lanes::from_u8(bytes[2] + 16 * s), dmin));
+  }
+}
+
+SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, ScaleLines& lines) {
+  if (shape.scales == ScaleKind::kK4) return decode_k4_scales(shape, unit, lines);
+  const uint8_t* stored = unit + shape.scale_offset;
+  const int groups = shape.scale_groups;
+  switch (shape.scales) {
+    case ScaleKind::kNone:
+      Lanes::store(lines.scale[0], Lanes::broadcast(1.0f));
+      break;
+    case ScaleKind::kF16:
+      for (int s = 0; s < groups; ++s)
+        Lanes::store(lines.scale[s], Lanes::from_f16(stored + 32 * s));
+      break;
+    case ScaleKind::kBF16:
+      for (int s = 0; s < groups; ++s)
+        Lanes::store(lines.scale[s], Lanes::from_bf16(stored + 32 * s));
+      break;
+    case ScaleKind::kF32:
+      for (int s = 0; s < groups; ++s)
+        Lanes::store(lines.scale[s], Lanes::from_f32(stored + 64 * s));
+      break;
+    case ScaleKind::kE4M3:
+      for (int s = 0; s < groups; ++s)
+        Lanes::store(lines.scale[s], Lanes::from_ue4m3(stored + 16 * s));
+      break;
+    case ScaleKind::kE8M0:
+      for (int s = 0; s < groups; ++s)
+        Lanes::store(lines.scale[s], Lanes::from_e8m0(stored + 16 * s));
+      break;
+    case ScaleKind::kSuper: {
+      const Floats d = Lanes::from_f16(unit + shape.super_offset);
+      for (int s = 0; s < groups; ++s) {
+        Lanes::store(lines.scale[s], Lanes::multiply(Lanes::from_i8(stored + 16 * s), d));
+      }
+      break;
+    }
+    case ScaleKind::kK4:
+      break;
+  }
+  const uint8_t* mins = unit + shape.min_offset;
+  switch (shape.mins) {
+    case MinKind::kF16:
+      for (int s = 0; s < groups; ++s) {
+        Lanes::store(lines.min[s],
+                     Lanes::multiply(Lanes::from_f16(mins + 32 * s), Lanes::broadcast(-1.0f)));
+      }
+      break;
+    case MinKind::kZeroPoint:
+      for (int s = 0; s < groups; ++s) {
+        Lanes::store(lines.min[s],
+                     Lanes::multiply(Lanes::from_i8(mins + 16 * s), Lanes::load(lines.scale[s])));
+      }
+      break;
+    case MinKind::kSuper: {
+      const Floats dmin = Lanes::from_f16(unit + shape.super_offset + 32);
+      for (int s = 0; s < groups; ++s) {
+        Lanes::store(lines.min[s], Lanes::multiply(Lanes::from_u8(mins + 16 * s), dmin));
+      }
+      break;
+    }
+    case MinKind::kNone:
+    case MinKind::kK4:
+      break;
+  }
+}
+
+// Where codes are read from while multiplying: units, with kinds as in CodeKind, or a panel of
+// codes that are ready for the product.
+enum class Source : uint8_t {
+  kNibble,
+  kNibbleTable,
+  kFive,
+  kSix,
+  kByte,
+  kNibblePanel,
+  kFivePanel,
+  kSixPanel,
+  kSignedPanel,
+  kWordPanel,
+};
+
+constexpr bool is_panel(Source source) { return source >= Source::kNibblePanel; }
+
+// Kinds whose values fill a signed byte take the product for signed codes.
+constexpr bool is_signed(Source source) {
+  return source == Source::kNibbleTable || source == Source::kByte ||
+         source == Source::kSignedPanel;
+}
+
+// The panel of bytes that a unit of this source becomes.
+constexpr Source panel_of(Source source) {
+  if (is_signed(source)) return Source::kSignedPanel;
+  if (source == Source::kSix) return Source::kSixPanel;
+  return source == Source::kFive && Lanes::kFiveChain != Lanes::kNibbleChain ? Source::kFivePanel
+                                                                             : Source::kNibblePanel;
+}
+
+// Power of two by which codes of this source are stored too high, as a shift; -1 for none.
+constexpr int offset_shift(Source source) {
+  if (source == Source::kSix || source == Source::kSixPanel) return 5;
+  return is_signed(source) ? Lanes::kSignedOffsetShift : -1;
+}
+
+// Lines whose products a set can add up before they must be widened.
+constexpr int chain_lines(Source source) {
+  if (source == Source::kNibble || source == Source::kNibblePanel) return Lanes::kNibbleChain;
+  if (source == Source::kFive || source == Source::kFivePanel) return Lanes::kFiveChain;
+  if (source == Source::kSix || source == Source::kSixPanel) return Lanes::kSixChain;
+  return 8;
+}
+
+// Line j of granule 2 pair + side. Lines lie in the order in which they are read (product.h), and
+// those of panels of bytes as in CodeKind::kByte.
+template <Source kSource>
+SLUICE_INLINE Codes decode_line(const uint8_t* codes, const Codes table, int pair, int side,
+                                int j) {
+  if constexpr (is_panel(kSource) || kSource == Source::kByte) {
+    const uint8_t* line = codes + kLine * (16 * pair + 2 * j + side);
+    return kSource == Source::kByte ? Lanes::signed_line(line) : Lanes::load_line(line);
+  } else {
+    int line = 8 * pair + j;
+    if constexpr (kSource == Source::kFive) line = pair == 0 ? 2 * j : line + 8;
+    if constexpr (kSource == Source::kSix) {
+      line = 24 * (pair / 2) + (pair % 2 == 0 ? 2 * j : 16 + j);
+    }
+    const Codes both = Lanes::load_line(codes + kLine * line);
+    Codes low = Lanes::and_mask(side == 0 ? both : Lanes::template shift_right<4>(both), 0x0f);
+    if constexpr (kSource == Source::kNibbleTable) {
+      low = Lanes::lookup(table, low);
+    } else if constexpr (kSource == Source::kFive) {
+      const Codes high = Lanes::load_line(codes + kLine * (2 * j + 1));
+      const Codes bits = Lanes::shift_right_by(high, 2 * pair);
+      low = Lanes::or_bits(low, Lanes::and_mask(side == 0 ? Lanes::template shift_left<4>(bits)
+                                                          : Lanes::template shift_left<3>(bits),
+                                                0x10));
+    } else if constexpr (kSource == Source::kSix) {
+      const Codes high = Lanes::load_line(codes + kLine * (24 * (pair / 2) + 2 * j + 1));
+      const Codes bits = Lanes::shift_right_by(high, 4 * (pair % 2));
+      low = Lanes::or_bits(low, Lanes::and_mask(side == 0 ? Lanes::template shift_left<4>(bits)
+                                                          : Lanes::template shift_left<2>(bits),
+                                                0x30));
+    }
+    return low;
+  }
+}
+
+// How a unit of activations lies in memory.
+template <bool kDigit, bool kWords>
+struct Activations {
+  static constexpr int kDigits = kDigit || kWords ? 1 : 2;
+  static constexpr int64_t kCodeBytes = kIntegerColumns * (kWords ? 2 : kDigits);
+  static constexpr int64_t kBytes = kCodeBytes + static_cast<int64_t>(sizeof(ActivationSums));
+  static constexpr int64_t kScale = kCodeBytes + offsetof(ActivationSums, scale);
+  // Of segment `segment` (16 columns each where a scale covers 16, else 32).
+  template <bool kHalf>
+  static constexpr int64_t minimum(int segment) {
+    return kCodeBytes + 4 * segment +
+           (kHalf ? offsetof(ActivationSums, minima16) : offsetof(ActivationSums, minima32));
+  }
+  template <bool kHalf>
+  static constexpr int64_t sum(int segment) {
+    return kCodeBytes + 4 * segment +
+           (kHalf ? offsetof(ActivationSums, sums16) : offsetof(ActivationSums, sums32));
+  }
+};
+
+int scale_shift_of(const UnitShape& shape) {
+  int shift = 0;
+  for (int groups = shape.scale_groups; groups < 8; groups *= 2) ++shift;
+  return shift;
+}
+
+}  // namespace
+}  // namespace sluice::cpu

@@ -1,0 +1,327 @@
+// Products of integer codes for more rows than the one or two that integer_product-inl.h keeps in
+// registers with both granules of a pair: tiles of a few rows by one or two groups of outputs, a
+// granule at a time. Inclusion and fencing as there, and the same arithmetic.
+//
+// What a set's registers hold decides the tile (`Lanes`): a broadcast activation is multiplied with
+// the lines of all groups of the tile, a line with all its rows.
+#pragma once
+
+#include "backend/cpu/integer_codes-inl.h"
+#include "backend/cpu/product.h"
+
+namespace sluice::cpu {
+namespace {
+
+// Rows that keep their results in memory between units: of 128 x 16 floats, 8 KiB of stack a group.
+constexpr int64_t kBlockRows = 128;
+
+// One unit's codes, ready for the product: bytes in the order of CodeKind::kByte, or words, those
+// of columns 0 and 2 of every four before those of 1 and 3.
+template <bool kWords>
+struct alignas(64) CodePanel {
+  uint8_t lines[kWords ? 128 : 64][kLine];
+};
+
+void write_out(const ProductCall& call, int64_t group, int64_t row, Floats total) {
+  const PackedView& weight = *call.weight;
+  const Floats scaled =
+      Lanes::multiply(Lanes::multiply(total, Lanes::load(weight.row_scales + group * kGroupRows)),
+                      Lanes::broadcast(call.row_factors[row]));
+  const int64_t first = group * kGroupRows;
+  float* out = call.out + row * call.stride + first;
+  if (weight.rows - first >= kGroupRows) return Lanes::store_unaligned(out, scaled);
+  alignas(64) float values[kGroupRows];
+  Lanes::store(values, scaled);
+  for (int64_t lane = 0; lane < weight.rows - first; ++lane) out[lane] = values[lane];
+}
+
+// The exact sum of segment `at`, which lies in `granule`, with its scale, and its minimum's part.
+template <typename Form, bool kHalf, bool kMin, bool kDigit>
+SLUICE_INLINE void add_scaled(Ints whole, const Floats scale, const float* min, int granule, int at,
+                              const uint8_t* activations, Floats& total) {
+  Floats value = Lanes::to_float(whole);
+  if constexpr (kDigit) {
+    value = Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
+  }
+  total = Lanes::fma(value, scale, total);
+  if constexpr (kMin) {
+    const uint8_t* sum = activations + Form::template minimum<kHalf>(at);
+    total = Lanes::fnma(Lanes::broadcast_load(sum), Lanes::load(min), total);
+  }
+}
+
+// Line j of a granule as what is multiplied: a line of bytes, or two of words.
+template <Source kSource, bool kWords, typename Set = Lanes>
+SLUICE_INLINE void decode_parts(const uint8_t* codes, const Codes table, int pair, int side, int j,
+                                Codes (&parts)[kWords ? 2 : 1]) {
+  if constexpr (kSource == Source::kWordPanel) {
+    const uint8_t* lines = codes + kLine * (32 * pair + 16 * side + 2 * j);
+    parts[0] = Lanes::load_line(lines);
+    parts[1] = Lanes::load_line(lines + kLine);
+  } else {
+    parts[0] = decode_line<kSource>(codes, table, pair, side, j);
+    if constexpr (kWords) Set::template split_words<kSource == Source::kSix ? 32 : 0>(parts);
+  }
+}
+
+template <Source kSource, bool kWords>
+void decode_panel(const uint8_t* codes, const Codes table, CodePanel<kWords>& panel) {
+  constexpr int kParts = kWords ? 2 : 1;
+  for (int pair = 0; pair < 4; ++pair) {
+    SLUICE_UNROLL
+    for (int j = 0; j < 8; ++j) {
+      SLUICE_UNROLL
+      for (int side = 0; side < 2; ++side) {
+        Codes parts[kParts];
+        decode_parts<kSource, kWords>(codes, table, pair, side, j, parts);
+        SLUICE_UNROLL
+        for (int p = 0; p < kParts; ++p) {
+          const int line = kWords ? 32 * pair + 16 * side + 2 * j + p : 16 * pair + 2 * j + side;
+          Lanes::store_line(panel.lines[line], parts[p]);
+        }
+      }
+    }
+  }
+}
+
+template <int kGroups>
+struct TileUnits {
+  const uint8_t* codes[kGroups];
+  const ScaleLines* lines;  // [kGroups]
+  int scale_shift;
+};
+
+// kRows rows times a granule of kGroups units.
+template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kRows, int kGroups>
+SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes table, int pair,
+                                    int side, const uint8_t* activations,
+                                    Floats (&totals)[kRows][kGroups]) {
+  using Form = Activations<kDigit, kWords>;
+  constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
+  constexpr int kChain =
+      kWords || chain_lines(kSource) > kSegmentLines ? kSegmentLines : chain_lines(kSource);
+  constexpr int kParts = kWords ? 2 : 1;  // lines of a dword a row
+  constexpr int kOffset = kWords ? -1 : offset_shift(kSource);
+  constexpr Product kProduct = kWords               ? Product::kWords
+                               : is_signed(kSource) ? Product::kSigned
+                                                    : Product::kUnsigned;
+  const int granule = 2 * pair + side;
+  SLUICE_UNROLL
+  for (int segment = 0; segment < kSegments; ++segment) {
+    const int at = kSegments * granule + segment;
+    Ints sums[kRows][Form::kDigits][kGroups];
+    SLUICE_UNROLL
+    for (int chain = 0; chain < kSegmentLines / kChain; ++chain) {
+      Ints part[kRows][Form::kDigits][kGroups];
+      SLUICE_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        SLUICE_UNROLL
+        for (int digit = 0; digit < Form::kDigits; ++digit) {
+          SLUICE_UNROLL
+          for (int g = 0; g < kGroups; ++g) part[row][digit][g] = Lanes::zero();
+          if constexpr (kOffset >= 0 && Lanes::kOffsetFirst) {
+            if (digit == Form::kDigits - 1) {
+              const Ints start = Lanes::subtract(
+                  Lanes::zero(),
+                  Lanes::template shifted_broadcast<kOffset>(activations + row * Form::kBytes +
+                                                             Form::template sum<kHalf>(at)));
+              SLUICE_UNROLL
+              for (int g = 0; g < kGroups; ++g) part[row][digit][g] = start;
+            }
+          }
+        }
+      }
+      SLUICE_UNROLL
+      for (int line = 0; line < kChain; ++line) {
+        const int j = segment * kSegmentLines + chain * kChain + line;
+        Codes codes[kGroups][kParts];
+        SLUICE_UNROLL
+        for (int g = 0; g < kGroups; ++g) {
+          decode_parts<kSource, kWords>(units.codes[g], table, pair, side, j, codes[g]);
+        }
+        SLUICE_UNROLL
+        for (int p = 0; p < kParts; ++p) {
+          SLUICE_UNROLL
+          for (int row = 0; row < kRows; ++row) {
+            SLUICE_UNROLL
+            for (int digit = 0; digit < Form::kDigits; ++digit) {
+              const uint8_t* a = activations + row * Form::kBytes + digit * kIntegerColumns +
+                                 4 * (kParts * (8 * granule + j) + p);
+              if constexpr (kGroups == 2) {
+                Lanes::template add_tile_products<kProduct>(part[row][digit][0], codes[0][p],
+                                                            part[row][digit][1], codes[1][p], a);
+              } else {
+                Lanes::template add_tile_products<kProduct>(part[row][digit][0], codes[0][p], a);
+              }
+            }
+          }
+        }
+      }
+      SLUICE_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        SLUICE_UNROLL
+        for (int digit = 0; digit < Form::kDigits; ++digit) {
+          SLUICE_UNROLL
+          for (int g = 0; g < kGroups; ++g) {
+            const Ints wide =
+                Lanes::template widen<kProduct != Product::kUnsigned>(part[row][digit][g]);
+            Ints& sum = sums[row][digit][g];
+            sum = chain == 0 ? wide : Lanes::add_ints(sum, wide);
+          }
+        }
+      }
+    }
+    const int index = kHalf ? at : granule >> units.scale_shift;
+    SLUICE_UNROLL
+    for (int g = 0; g < kGroups; ++g) {
+      const Floats scale = Lanes::load(units.lines[g].scale[index]);
+      SLUICE_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        const uint8_t* a = activations + row * Form::kBytes;
+        Ints whole = sums[row][0][g];
+        if constexpr (Form::kDigits == 2) whole = Lanes::join_digits(whole, sums[row][1][g]);
+        if constexpr (kOffset >= 0 && !Lanes::kOffsetFirst) {
+          whole = Lanes::subtract(
+              whole, Lanes::template shifted_broadcast<kOffset>(a + Form::template sum<kHalf>(at)));
+        }
+        add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, units.lines[g].min[index], granule, at,
+                                              a, totals[row][g]);
+      }
+    }
+  }
+}
+
+// kRows rows times kGroups units; adds to results [kRows][kGroups][16].
+template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kRows, int kGroups>
+void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const uint8_t* activations,
+                   float (*results)[kGroups][kGroupRows]) {
+  using Form = Activations<kDigit, kWords>;
+  Floats totals[kRows][kGroups];
+  SLUICE_UNROLL
+  for (int row = 0; row < kRows; ++row) {
+    SLUICE_UNROLL
+    for (int g = 0; g < kGroups; ++g) {
+      totals[row][g] = kDigit ? Lanes::load(results[row][g]) : Lanes::broadcast(0.0f);
+    }
+  }
+  if constexpr (is_panel(kSource)) {
+    for (int granule = 0; granule < 8; ++granule) {
+      multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(
+          units, table, granule / 2, granule % 2, activations, totals);
+    }
+  } else {
+    for (int pair = 0; pair < 4; ++pair) {
+      multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 0,
+                                                                             activations, totals);
+      multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 1,
+                                                                             activations, totals);
+    }
+  }
+  SLUICE_UNROLL
+  for (int row = 0; row < kRows; ++row) {
+    SLUICE_UNROLL
+    for (int g = 0; g < kGroups; ++g) {
+      if constexpr (!kDigit) {
+        const uint8_t* scale = activations + row * Form::kBytes + Form::kScale;
+        totals[row][g] =
+            Lanes::fma(totals[row][g], Lanes::broadcast_load(scale), Lanes::load(results[row][g]));
+      }
+      Lanes::store(results[row][g], totals[row][g]);
+    }
+  }
+}
+
+// The tile of `rows` rows, kLeast to kRows.
+template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kLeast, int kRows,
+          int kGroups>
+void multiply_tile_of(int64_t rows, const TileUnits<kGroups>& units, const Codes& table,
+                      const uint8_t* activations, float (*results)[kGroups][kGroupRows]) {
+  if constexpr (kRows > kLeast) {
+    if (rows != kRows) {
+      return multiply_tile_of<kSource, kHalf, kMin, kDigit, kWords, kLeast, kRows - 1, kGroups>(
+          rows, units, table, activations, results);
+    }
+  }
+  multiply_tile<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, activations,
+                                                                      results);
+}
+
+// Piece `index` of `count` as equal pieces of `total`: where it begins.
+int64_t piece_begin(int64_t total, int64_t count, int64_t index) { return total * index / count; }
+
+// Groups [group, last), at most a tile's, times rows [first, first + rows). kRead: what the tiles
+// read, the units themselves or panels of them.
+template <Source kSource, Source kRead, bool kHalf, bool kMin, bool kDigit, bool kWords>
+void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_t first,
+                    int64_t rows) {
+  using Form = Activations<kDigit, kWords>;
+  constexpr int kGroups = Lanes::kTileGroups;
+  constexpr int64_t kDirect = Lanes::direct_rows(kDigit, kWords);
+  constexpr int kTile = Lanes::template tile_rows<Form::kDigits>();
+  // The sizes of equal pieces of all numbers of rows that come here.
+  constexpr int kMost = !is_panel(kRead) && kDirect < kTile ? static_cast<int>(kDirect) : kTile;
+  constexpr int kLeast = is_panel(kRead) ? (kTile + 1) / 2 : kWords ? 1 : Lanes::kPairRows + 1;
+  const PackedView& weight = *call.weight;
+  const UnitShape& shape = weight.unit;
+  const Codes table = Lanes::load_table(weight.table);
+  CodePanel<kWords> panels[is_panel(kRead) ? kGroups : 1];
+  ScaleLines lines[kGroups];
+  alignas(64) float results[kBlockRows][kGroups][kGroupRows];
+  const auto* activations = static_cast<const uint8_t*>(call.activations) + first * Form::kBytes;
+  const int64_t tiles = (rows + kMost - 1) / kMost;
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int g = 0; g < kGroups; ++g) Lanes::store(results[row][g], Lanes::broadcast(0.0f));
+  }
+  TileUnits<kGroups> units{{}, lines, scale_shift_of(shape)};
+  for (int64_t u = 0; u < weight.units_per_group; ++u) {
+    for (int g = 0; g < kGroups; ++g) {
+      // A lone last group is multiplied twice: a tile of one would double the code.
+      const int64_t from = group + g < last ? group + g : group;
+      const uint8_t* unit = weight.units + (from * weight.units_per_group + u) * shape.bytes;
+      decode_scales(shape, unit, lines[g]);
+      units.codes[g] = unit + shape.code_offset;
+      if constexpr (is_panel(kRead)) {
+        decode_panel<kSource, kWords>(units.codes[g], table, panels[g]);
+        units.codes[g] = panels[g].lines[0];
+      }
+    }
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t row = piece_begin(rows, tiles, tile);
+      multiply_tile_of<kRead, kHalf, kMin, kDigit, kWords, kLeast, kMost, kGroups>(
+          piece_begin(rows, tiles, tile + 1) - row, units, table, activations + row * Form::kBytes,
+          results + row);
+    }
+    activations += call.rows * Form::kBytes;
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int g = 0; g < kGroups && group + g < last; ++g)
+      write_out(call, group + g, first + row, Lanes::load(results[row][g]));
+  }
+}
+
+template <Source kSource, Source kRead, bool kHalf, bool kMin, bool kDigit, bool kWords>
+void multiply_blocks(const ProductCall& call) {
+  const int64_t blocks = (call.rows + kBlockRows - 1) / kBlockRows;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t first = piece_begin(call.rows, blocks, block);
+    for (int64_t group = call.first_group; group < call.last_group; group += Lanes::kTileGroups) {
+      multiply_block<kSource, kRead, kHalf, kMin, kDigit, kWords>(
+          call, group, call.last_group, first, piece_begin(call.rows, blocks, block + 1) - first);
+    }
+  }
+}
+
+// Decoding again for every tile costs less than a panel up to some number of rows.
+template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords>
+void multiply_tiled(const ProductCall& call) {
+  constexpr int64_t kDirect = Lanes::direct_rows(kDigit, kWords);
+  constexpr Source kPanel = kWords ? Source::kWordPanel : panel_of(kSource);
+  if constexpr (kDirect > 0) {
+    if (call.rows <= kDirect)
+      return multiply_blocks<kSource, kSource, kHalf, kMin, kDigit, kWords>(call);
+  }
+  multiply_blocks<kSource, kPanel, kHalf, kMin, kDigit, kWords>(call);
+}
+
+}  // namespace
+}  // namespace sluice::cpu
