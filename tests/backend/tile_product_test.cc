@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#if defined(__x86_64__)
+#include "backend/cpu/amx/available.h"
+#endif
 #include "backend/cpu/amx/tile_twin.h"
 #include "backend/cpu/detect.h"
 #include "backend/cpu/pack/packed_matrix.h"
@@ -15,6 +18,7 @@
 #include "backend/cpu/product.h"
 #include "backend/cpu/tile_products.h"
 #include "backend/matmul_matrices.h"
+#include "support/warnings.h"
 
 namespace sluice::test {
 namespace {
@@ -71,6 +75,10 @@ class Inputs {
     cpu::prepare(form, {x_.data(), rows, columns_, columns_}, units_, factors_.data(), pool_);
   }
 
+  void fill(float value) {
+    std::fill(x_.begin(), x_.end(), value);
+    prepare(rows_);
+  }
   void set(int64_t row, int64_t column, float value) {
     x_[static_cast<size_t>(row * columns_ + column)] = value;
     prepare(rows_);
@@ -245,11 +253,94 @@ TEST_P(TileProduct, ANanStaysInItsRow) {
   }
 }
 
+// Sums of 127 * 127 run on in the tiles from group to group until they wrap.
+TEST_P(TileProduct, RunningSumsWrap) {
+  constexpr int64_t kUnits = 8, kColumns = kUnits * cpu::kIntegerColumns;
+  const int64_t groups = digit() ? 288 : 144;
+  struct alignas(64) Unit {
+    uint8_t bytes[cpu::kIntegerColumns * cpu::kGroupRows];
+  };
+  std::vector<Unit> units(static_cast<size_t>(groups * kUnits));
+  for (Unit& unit : units) std::memset(unit.bytes, 127, sizeof unit.bytes);
+  struct alignas(64) Scales {
+    float values[cpu::kGroupRows];
+  };
+  std::vector<Scales> scales(static_cast<size_t>(groups));
+  for (Scales& scale : scales) std::fill_n(scale.values, cpu::kGroupRows, 1.0f);
+  cpu::PackedView weight;
+  weight.unit.columns = cpu::kIntegerColumns;
+  weight.unit.bytes = sizeof(Unit);
+  weight.units = units[0].bytes;
+  weight.row_scales = scales[0].values;
+  weight.units_per_group = kUnits;
+  weight.rows = groups * cpu::kGroupRows;
+  weight.groups = groups;
+  Inputs inputs(1, kColumns, digit(), 1);
+  inputs.fill(1.0f);
+  // Each of the four tiles gets 32 products a turn; a unit has four turns, two with one digit.
+  ASSERT_GT(127.0 * 127 * 32 * (digit() ? 2 : 4) * static_cast<double>(kUnits * groups), 0x1p31);
+  for (const Lanes& lanes : lanes_) {
+    EXPECT_TRUE(same_bits(inputs.times(weight, lanes.tiles), inputs.times(weight, lanes.plain)));
+  }
+}
+
 std::string mode_name(const testing::TestParamInfo<bool>& mode) {
   return mode.param ? "digit" : "wide";
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, TileProduct, testing::Bool(), mode_name);
+
+#if defined(__x86_64__)
+
+// ------------------------------------------------------------------------------- may it be used
+
+void forget_second_tile(const cpu::ProductCall& call) {
+  cpu::twin::integer_product_portable(call);
+  std::memset(call.out + 16 * call.stride, 0, sizeof(float));
+}
+
+TEST(TileSelfCheck, FindsWrongResults) {
+  EXPECT_TRUE(cpu::amx::passes_self_check(cpu::twin::integer_product_portable));
+  for (const Lanes& lanes : supported_lanes()) {
+    EXPECT_TRUE(cpu::amx::passes_self_check(lanes.tiles));
+    EXPECT_TRUE(cpu::amx::passes_self_check(lanes.plain));
+  }
+  EXPECT_FALSE(cpu::amx::passes_self_check(forget_second_tile));
+  EXPECT_FALSE(cpu::amx::passes_self_check([](const cpu::ProductCall&) {}));
+}
+
+constexpr uint32_t kAllInstructions = 1u << 22 | 1u << 24 | 1u << 25;
+constexpr uint64_t kAllState = 0x60000;
+
+TEST(TileMachine, NeedsInstructionsStateGrantAndSelfCheck) {
+  const auto granted = [] { return true; };
+  const auto refused = [] { return false; };
+  const auto unasked = [] {
+    ADD_FAILURE() << "asked the system without need";
+    return true;
+  };
+  const auto unrun = [](const cpu::ProductCall&) { ADD_FAILURE() << "ran tiles without leave"; };
+  const cpu::ProductFunction right = cpu::twin::integer_product_portable;
+  Warnings warnings;
+  EXPECT_TRUE(cpu::amx::can_use_tiles({kAllInstructions, kAllState | 0xe7, granted, right}));
+  for (const int bit : {22, 24, 25}) {
+    const uint32_t without = ~(1u << bit);
+    EXPECT_FALSE(cpu::amx::can_use_tiles({without, kAllState, unasked, unrun})) << bit;
+  }
+  for (const int bit : {17, 18}) {
+    const uint64_t without = ~(uint64_t{1} << bit);
+    EXPECT_FALSE(cpu::amx::can_use_tiles({kAllInstructions, without, unasked, unrun})) << bit;
+  }
+  EXPECT_TRUE(warnings.said().empty());
+  EXPECT_FALSE(cpu::amx::can_use_tiles({kAllInstructions, kAllState, refused, unrun}));
+  ASSERT_EQ(warnings.said().size(), 1u);
+  EXPECT_NE(warnings.said()[0].find("did not grant"), std::string::npos);
+  EXPECT_FALSE(cpu::amx::can_use_tiles({kAllInstructions, kAllState, granted, forget_second_tile}));
+  ASSERT_EQ(warnings.said().size(), 2u);
+  EXPECT_NE(warnings.said()[1].find("wrong results"), std::string::npos);
+}
+
+#endif
 
 }  // namespace
 }  // namespace sluice::test

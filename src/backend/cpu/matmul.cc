@@ -18,7 +18,7 @@ namespace {
 
 bool is_float(const UnitShape& shape) { return shape.codes >= CodeKind::kBF16; }
 
-bool supports_portable(InstructionSet, const UnitShape&) { return true; }
+bool supports_portable(InstructionSet, const UnitShape&, int64_t) { return true; }
 
 void portable_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? portable::float_product(call)
@@ -27,24 +27,35 @@ void portable_product(const ProductCall& call) {
 
 #if defined(__x86_64__)
 
-bool supports_avx2(InstructionSet set, const UnitShape&) { return set >= InstructionSet::kAvx2; }
+bool supports_avx2(InstructionSet set, const UnitShape&, int64_t) {
+  return set >= InstructionSet::kAvx2;
+}
 
 void avx2_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? avx2::float_product(call) : avx2::integer_product(call);
 }
 
-bool supports_avx512_float(InstructionSet set, const UnitShape& shape) {
+bool supports_avx512_float(InstructionSet set, const UnitShape& shape, int64_t) {
   return set >= InstructionSet::kAvx512 && is_float(shape);
 }
 
-bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape) {
+bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape, int64_t) {
   return set >= InstructionSet::kAvx512Vnni && !is_float(shape);
+}
+
+// A tile product takes as long for one row as for sixteen. Below this many, VNNI takes no longer
+// (estimated from spec/cpu-kernels.md 1.2 and 2.1, not measured: docs/decisions/cpu-products.md).
+// The bits are the same.
+constexpr int64_t kFewestTileRows = 4;
+
+bool supports_amx_integer(InstructionSet set, const UnitShape& shape, int64_t rows) {
+  return set >= InstructionSet::kAmx && !is_float(shape) && rows >= kFewestTileRows;
 }
 
 #endif
 
 struct Kernel {
-  bool (*supports)(InstructionSet set, const UnitShape& shape);
+  bool (*supports)(InstructionSet set, const UnitShape& shape, int64_t rows);
   ProductFunction product;
 };
 
@@ -53,6 +64,7 @@ struct Kernel {
 // answer.
 constexpr Kernel kKernels[] = {
 #if defined(__x86_64__)
+    {supports_amx_integer, amx::integer_product},
     {supports_avx512vnni_integer, avx512vnni::integer_product},
     {supports_avx512_float, avx512::float_product},
     {supports_avx2, avx2_product},  // AVX-512 without VNNI gains nothing over it for integers
@@ -60,9 +72,9 @@ constexpr Kernel kKernels[] = {
     {supports_portable, portable_product},
 };
 
-ProductFunction choose_product(InstructionSet set, const UnitShape& shape) {
+ProductFunction choose_product(InstructionSet set, const UnitShape& shape, int64_t rows) {
   for (const Kernel& kernel : kKernels) {
-    if (kernel.supports(set, shape)) return kernel.product;
+    if (kernel.supports(set, shape, rows)) return kernel.product;
   }
   SLUICE_CHECK(false, "no kernel for {}", instruction_set_name(set));
 }
@@ -113,7 +125,8 @@ void multiply_share(std::span<const DenseProduct* const> set, const ProductCall&
     call.last_group = matrix.view().groups * (member + 1) / size;
     call.out = product->out;
     call.stride = product->stride;
-    if (call.first_group < call.last_group) choose_product(matrix.set(), matrix.view().unit)(call);
+    if (call.first_group == call.last_group) continue;
+    choose_product(matrix.set(), matrix.view().unit, call.rows)(call);
   }
 }
 
