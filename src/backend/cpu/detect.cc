@@ -63,7 +63,11 @@ std::vector<InstructionSet> detect() {
   sets.push_back(InstructionSet::kAvx512);
   if (Leaf::bit(seven.ecx, 11) /* VNNI */ && Leaf::bit(seven.ecx, 1) /* VBMI */) {
     sets.push_back(InstructionSet::kAvx512Vnni);
-    if (amx::can_use_tiles({seven.edx, state, amx::request_tiles, amx::integer_product})) {
+    // Forcing another set is also the way round a tile unit that would end the process.
+    const std::optional<std::string> forced = environment("SLUICE_CPU");
+    const bool wanted = !forced || *forced == instruction_set_name(InstructionSet::kAmx);
+    if (wanted &&
+        amx::can_use_tiles({seven.edx, state, amx::request_tiles, amx::integer_product})) {
       sets.push_back(InstructionSet::kAmx);
     }
   }

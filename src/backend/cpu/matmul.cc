@@ -43,13 +43,14 @@ bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape, int
   return set >= InstructionSet::kAvx512Vnni && !is_float(shape);
 }
 
-// A tile product takes as long for one row as for sixteen. Below this many, VNNI takes no longer
-// (estimated from spec/cpu-kernels.md 1.2 and 2.1, not measured: docs/decisions/cpu-products.md).
-// The bits are the same.
-constexpr int64_t kFewestTileRows = 4;
+// A tile product takes as long for one row as for sixteen, and scales per 16 columns need twice as
+// many. Below these numbers of rows VNNI is taken for no slower: estimates, not measurements
+// (docs/decisions/cpu-products.md). The bits are the same.
+constexpr int64_t kFewestTileRows = 4, kFewestHalfTileRows = 8;
 
 bool supports_amx_integer(InstructionSet set, const UnitShape& shape, int64_t rows) {
-  return set >= InstructionSet::kAmx && !is_float(shape) && rows >= kFewestTileRows;
+  return set >= InstructionSet::kAmx && !is_float(shape) &&
+         rows >= (shape.scale_groups == 16 ? kFewestHalfTileRows : kFewestTileRows);
 }
 
 #endif
