@@ -398,10 +398,15 @@ std::string name_of(const testing::TestParamInfo<Matmul::ParamType>& info) {
 
 // Every format, set and mode that has arithmetic of its own: float codes know no digits, and
 // AVX-512 without VNNI multiplies integers as AVX2 does (one format watches that it still does).
+// AMX is there only on machines that have it: elsewhere tile_product_test watches its kernels.
 std::vector<std::tuple<InstructionSet, ActivationMode, size_t>> all_cases() {
   std::vector<std::tuple<InstructionSet, ActivationMode, size_t>> cases;
-  for (const InstructionSet set : {InstructionSet::kPortable, InstructionSet::kAvx2,
-                                   InstructionSet::kAvx512, InstructionSet::kAvx512Vnni}) {
+  std::vector<InstructionSet> sets = {InstructionSet::kPortable, InstructionSet::kAvx2,
+                                      InstructionSet::kAvx512, InstructionSet::kAvx512Vnni};
+  if (cpu::supported_instruction_sets().back() == InstructionSet::kAmx) {
+    sets.push_back(InstructionSet::kAmx);
+  }
+  for (const InstructionSet set : sets) {
     for (size_t i = 0; i < all_forms().size(); ++i) {
       const bool is_float = is_float_form(all_forms()[i], 4096);
       if (set == InstructionSet::kAvx512 && !is_float && all_forms()[i].format != Format::kQ4_K)

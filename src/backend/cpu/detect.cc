@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+
+#include "backend/cpu/amx/available.h"
 #endif
 
 namespace sluice::cpu {
@@ -61,9 +63,14 @@ std::vector<InstructionSet> detect() {
   sets.push_back(InstructionSet::kAvx512);
   if (Leaf::bit(seven.ecx, 11) /* VNNI */ && Leaf::bit(seven.ecx, 1) /* VBMI */) {
     sets.push_back(InstructionSet::kAvx512Vnni);
+    // Forcing another set is also the way round a tile unit that would end the process.
+    const std::optional<std::string> forced = environment("SLUICE_CPU");
+    const bool wanted = !forced || *forced == instruction_set_name(InstructionSet::kAmx);
+    if (wanted &&
+        amx::can_use_tiles({seven.edx, state, amx::request_tiles, amx::integer_product})) {
+      sets.push_back(InstructionSet::kAmx);
+    }
   }
-  // AMX would follow here (leaf 7 edx bits 22, 24, 25; XCR0 bits 17, 18; arch_prctl for the tile
-  // data). It is reported once its kernels exist: docs/decisions/cpu-instruction-sets.md.
   return sets;
 }
 

@@ -15,7 +15,8 @@ enum class InstructionSet { kPortable, kAvx2, kAvxVnni, kAvx512, kAvx512Vnni, kA
 
 std::string_view instruction_set_name(InstructionSet set);
 
-// All that this machine (and its system, for AMX) can execute, ascending; never empty.
+// All that this machine (and its system, for AMX) can execute, ascending; never empty. AMX is not
+// even tried while SLUICE_CPU forces another set.
 std::span<const InstructionSet> supported_instruction_sets();
 
 // The best supported one, or what SLUICE_CPU says; unknown or unsupported there is an error that

@@ -19,7 +19,7 @@ namespace {
 
 bool is_float(const UnitShape& shape) { return shape.codes >= CodeKind::kBF16; }
 
-bool supports_portable(InstructionSet, const UnitShape&) { return true; }
+bool supports_portable(InstructionSet, const UnitShape&, int64_t) { return true; }
 
 void portable_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? portable::float_product(call)
@@ -28,24 +28,36 @@ void portable_product(const ProductCall& call) {
 
 #if defined(__x86_64__)
 
-bool supports_avx2(InstructionSet set, const UnitShape&) { return set >= InstructionSet::kAvx2; }
+bool supports_avx2(InstructionSet set, const UnitShape&, int64_t) {
+  return set >= InstructionSet::kAvx2;
+}
 
 void avx2_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? avx2::float_product(call) : avx2::integer_product(call);
 }
 
-bool supports_avx512_float(InstructionSet set, const UnitShape& shape) {
+bool supports_avx512_float(InstructionSet set, const UnitShape& shape, int64_t) {
   return set >= InstructionSet::kAvx512 && is_float(shape);
 }
 
-bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape) {
+bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape, int64_t) {
   return set >= InstructionSet::kAvx512Vnni && !is_float(shape);
+}
+
+// A tile product takes as long for one row as for sixteen, and scales per 16 columns need twice as
+// many. Below these numbers of rows VNNI is taken for no slower: estimates, not measurements
+// (docs/decisions/cpu-products.md). The bits are the same.
+constexpr int64_t kFewestTileRows = 4, kFewestHalfTileRows = 8;
+
+bool supports_amx_integer(InstructionSet set, const UnitShape& shape, int64_t rows) {
+  return set >= InstructionSet::kAmx && !is_float(shape) &&
+         rows >= (shape.scale_groups == 16 ? kFewestHalfTileRows : kFewestTileRows);
 }
 
 #endif
 
 struct Kernel {
-  bool (*supports)(InstructionSet set, const UnitShape& shape);
+  bool (*supports)(InstructionSet set, const UnitShape& shape, int64_t rows);
   ProductFunction product;
   // Whether so many rows of integer activations are read as WordUnit; never if null.
   bool (*reads_words)(const UnitShape& shape, bool digit, int64_t rows) = nullptr;
@@ -56,6 +68,7 @@ struct Kernel {
 // answer.
 constexpr Kernel kKernels[] = {
 #if defined(__x86_64__)
+    {supports_amx_integer, amx::integer_product},
     {supports_avx512vnni_integer, avx512vnni::integer_product},
     {supports_avx512_float, avx512::float_product},
     {supports_avx2, avx2_product,
@@ -64,9 +77,9 @@ constexpr Kernel kKernels[] = {
     {supports_portable, portable_product},
 };
 
-const Kernel& choose_kernel(InstructionSet set, const UnitShape& shape) {
+const Kernel& choose_kernel(InstructionSet set, const UnitShape& shape, int64_t rows) {
   for (const Kernel& kernel : kKernels) {
-    if (kernel.supports(set, shape)) return kernel;
+    if (kernel.supports(set, shape, rows)) return kernel;
   }
   SLUICE_CHECK(false, "no kernel for {}", instruction_set_name(set));
 }
@@ -78,7 +91,7 @@ Prepared form_for(const PackedMatrix& matrix, int64_t rows) {
   if (shape.codes == CodeKind::kE4M3) return Prepared::kScaledFloat;
   if (is_float(shape)) return Prepared::kFloat;
   const bool digit = matrix.mode() == ops::ActivationMode::kDigit;
-  const Kernel& kernel = choose_kernel(matrix.set(), shape);
+  const Kernel& kernel = choose_kernel(matrix.set(), shape, rows);
   if (kernel.reads_words != nullptr && kernel.reads_words(shape, digit, rows)) {
     return digit ? Prepared::kDigitWords : Prepared::kWideWords;
   }
@@ -147,7 +160,7 @@ class Pieces {
     call.out = product.out;
     call.stride = product.stride;
     if (call.first_group < call.last_group)
-      choose_kernel(matrix(product).set(), weight.unit).product(call);
+      choose_kernel(matrix(product).set(), weight.unit, call.rows).product(call);
   }
 
  private:

@@ -167,5 +167,10 @@ void float_product(const ProductCall& call);
 namespace avx512vnni {
 void integer_product(const ProductCall& call);
 }  // namespace avx512vnni
+namespace amx {
+// The bits of avx512vnni::integer_product, by tiles. The process needs the system's leave
+// (detect.h).
+void integer_product(const ProductCall& call);
+}  // namespace amx
 
 }  // namespace sluice::cpu
