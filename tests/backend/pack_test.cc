@@ -72,8 +72,10 @@ TEST(Pack, BytesOfEveryFormatAreTheLayouts) {
   };
   ThreadPool pool(2);
   for (const MatrixForm& form : all_forms()) {
-    // Whole groups and units, a last group of 8 rows, a last unit cut short, a lone row.
-    for (const Shape& wanted : {Shape{48, 768}, Shape{40, 512}, Shape{32, 1120}, Shape{1, 256}}) {
+    // Whole groups and units, a last group of 8 rows, last units cut short, also within a word of
+    // packed codes, a lone row.
+    for (const Shape& wanted :
+         {Shape{48, 768}, Shape{40, 512}, Shape{32, 1120}, Shape{16, 533}, Shape{1, 256}}) {
       const int64_t step = form.column_step;
       const int64_t columns = (wanted.columns + step - 1) / step * step;
       const RandomMatrix matrix(form, wanted.rows, columns, 11);

@@ -104,6 +104,9 @@ inline void transpose_bytes(const uint8_t* first, size_t stride, Bytes (&columns
   transpose_square(columns);
 }
 
+// Where bytes of granule g begin behind code_offset: every other line.
+inline int granule_offset(int granule) { return (16 * (granule / 2) + granule % 2) * kLine; }
+
 // Of two granules, a byte of either with two nibbles: the low ones side by side, the high ones.
 inline Words join_low(Words a, Words b) { return (a & 0x0f0f0f0fu) | (b & 0x0f0f0f0fu) << 4; }
 inline Words join_high(Words a, Words b) { return (a >> 4 & 0x0f0f0f0fu) | (b & 0xf0f0f0f0u); }

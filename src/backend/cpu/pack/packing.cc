@@ -71,15 +71,11 @@ struct Packing {
   const PackedArrays& to;
   UnitPacker pack_whole;  // or nullptr
 
-  int64_t row_bytes() const {
-    return static_cast<int64_t>(source.codes.bytes.size()) / source.rows;
-  }
   void pack_groups(int64_t begin, int64_t end) const;
 
  private:
   void pack_group(int64_t group, RowUnit (&rows)[kGroupRows]) const;
   void read_rows(int64_t first, int64_t unit, RowUnit (&rows)[kGroupRows]) const;
-  void prefetch(int64_t group, int64_t unit) const;
 };
 
 void Packing::read_rows(int64_t first, int64_t unit, RowUnit (&rows)[kGroupRows]) const {
@@ -88,17 +84,6 @@ void Packing::read_rows(int64_t first, int64_t unit, RowUnit (&rows)[kGroupRows]
     clear(rows[lane], code_bytes);
     if (first + lane < source.rows) plan.read(source, plan.shape, first + lane, unit, rows[lane]);
   }
-}
-
-// The sixteen rows of a group lie side by side in the file but are read as sixteen streams, more
-// than the hardware follows across pages. So each unit asks for its share of the next group.
-void Packing::prefetch(int64_t group, int64_t unit) const {
-  const int64_t bytes = row_bytes() * kGroupRows,
-                size = static_cast<int64_t>(source.codes.bytes.size());
-  const int64_t begin = group * bytes + bytes * unit / to.units_per_group;
-  const int64_t end = std::min(size, group * bytes + bytes * (unit + 1) / to.units_per_group);
-  const std::byte* data = source.codes.bytes.data();
-  for (int64_t at = begin; at < end; at += kLine) __builtin_prefetch(data + at);
 }
 
 void Packing::pack_group(int64_t group, RowUnit (&rows)[kGroupRows]) const {
@@ -110,7 +95,6 @@ void Packing::pack_group(int64_t group, RowUnit (&rows)[kGroupRows]) const {
   for (int64_t u = 0; u < to.units_per_group; ++u) {
     const int64_t index = group * to.units_per_group + u;
     uint8_t* unit = to.units + static_cast<size_t>(index) * shape.bytes;
-    prefetch(group + 1, u);
     if (u < whole_units) {
       pack_whole(source, shape, first, u, unit);
     } else {
@@ -142,8 +126,9 @@ PackPlan plan_for(const EncodedMatrix& source) {
 void pack(const EncodedMatrix& source, const PackPlan& plan, const PackedArrays& to,
           ThreadPool& pool) {
   const bool ggml = source.format >= Format::kQ4_0;
-  const Packing packing{source, plan, to,
-                        ggml ? unit_packer_ggml(source) : unit_packer_safetensors(source)};
+  const Packing packing{
+      source, plan, to,
+      ggml ? unit_packer_ggml(source) : unit_packer_safetensors(source, plan.shape)};
   pool.for_range(to.groups, 1,
                  [&](int64_t begin, int64_t end) { packing.pack_groups(begin, end); });
 }

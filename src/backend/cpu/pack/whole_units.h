@@ -14,9 +14,9 @@ namespace sluice::cpu {
 using UnitPacker = void (*)(const EncodedMatrix& source, const UnitShape& shape, int64_t first_row,
                             int64_t unit, uint8_t* out);
 
-// nullptr: the format has none. Few builds have such formats, and 16 rows cost them a vector
-// transposition like the others.
+// nullptr: the form has none (integers of 2, 3, 5, 6 or 7 bits, and what is kept decoded). Such
+// builds are rare, and their rows are spread by the same transposition.
 UnitPacker unit_packer_ggml(const EncodedMatrix& source);
-UnitPacker unit_packer_safetensors(const EncodedMatrix& source);
+UnitPacker unit_packer_safetensors(const EncodedMatrix& source, const UnitShape& shape);
 
 }  // namespace sluice::cpu

@@ -12,29 +12,40 @@ namespace {
 // The blocks of sixteen rows that make a unit.
 template <typename Block>
 struct Rows {
-  const Block* first;
-  int64_t per_row;  // blocks
+  const Block* row[kGroupRows];
+  size_t stride;  // bytes
 
-  Rows(const EncodedMatrix& source, int64_t row, int64_t unit, int columns)
-      : first(reinterpret_cast<const Block*>(source.codes.bytes.data())),
-        per_row(source.columns / columns) {
-    first += row * per_row + unit * (kIntegerColumns / columns);
+  Rows(const EncodedMatrix& source, int64_t first_row, int64_t unit, int columns) {
+    const int64_t per_row = source.columns / columns;
+    const auto* blocks = reinterpret_cast<const Block*>(source.codes.bytes.data());
+    blocks += first_row * per_row + unit * (kIntegerColumns / columns);
+    for (int r = 0; r < kGroupRows; ++r) row[r] = blocks + r * per_row;
+    stride = static_cast<size_t>(per_row) * sizeof(Block);
   }
-  const Block& operator()(int row, int block = 0) const { return first[row * per_row + block]; }
-  size_t stride() const { return static_cast<size_t>(per_row) * sizeof(Block); }
+  const Block& operator()(int r, int block = 0) const { return row[r][block]; }
 };
 
 // d, dmin and the twelve bytes of scales, which Q4_K and Q5_K begin with.
 template <typename Block>
 void pack_k4_scales(const Rows<Block>& rows, const UnitShape& shape, uint8_t* out) {
   Bytes columns[16];
-  transpose_bytes<16>(rows.first->d, rows.stride(), columns);
+  transpose_bytes<16>(rows.row[0]->d, rows.stride, columns);
   for (int half = 0; half < 2; ++half) {
     const Bytes low = columns[2 * half], high = columns[2 * half + 1];
     store_vector(zip_low(low, high), out + shape.super_offset + 32 * half);
     store_vector(zip_high(low, high), out + shape.super_offset + 32 * half + 16);
   }
   for (int i = 0; i < 12; ++i) store_vector(columns[4 + i], out + shape.scale_offset + 16 * i);
+}
+
+// d and dmin of super-blocks whose scales are bytes.
+template <typename Block>
+void pack_super(const Rows<Block>& rows, const UnitShape& shape, uint8_t* out) {
+  for (int r = 0; r < kGroupRows; ++r) {
+    uint8_t* to = out + shape.super_offset + 2 * r;
+    std::memcpy(to, rows(r).d, 2);
+    if constexpr (requires { rows(r).dmin; }) std::memcpy(to + 2 * kGroupRows, rows(r).dmin, 2);
+  }
 }
 
 void pack_q4_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
@@ -61,11 +72,9 @@ void pack_q5_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
 void pack_q6_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                uint8_t* out) {
   const Rows<codec::BlockQ6_K> rows(source, row, unit, codec::kSuperBlock);
-  for (int r = 0; r < kGroupRows; ++r) {
-    std::memcpy(out + shape.super_offset + 2 * r, rows(r).d, 2);
-  }
+  pack_super(rows, shape, out);
   Bytes columns[16];
-  transpose_bytes<16>(reinterpret_cast<const uint8_t*>(rows.first->scales), rows.stride(), columns);
+  transpose_bytes<16>(reinterpret_cast<const uint8_t*>(rows.row[0]->scales), rows.stride, columns);
   for (int i = 0; i < 16; ++i) store_vector(columns[i], out + shape.scale_offset + 16 * i);
   for (int half = 0; half < 2; ++half) {
     uint8_t* codes = out + shape.code_offset + 24 * kLine * half;
@@ -121,9 +130,9 @@ void pack_nibble_blocks(const EncodedMatrix& source, const UnitShape& shape, int
 void pack_iq4_xs(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                  uint8_t* out) {
   const Rows<codec::BlockIQ4_XS> rows(source, row, unit, codec::kSuperBlock);
+  pack_super(rows, shape, out);
   for (int r = 0; r < kGroupRows; ++r) {
     uint8_t scales[8];
-    std::memcpy(out + shape.super_offset + 2 * r, rows(r).d, 2);
     codec::unpack_iq4_xs_scales(rows(r), scales);
     for (int s = 0; s < 8; ++s) {
       out[shape.scale_offset + static_cast<uint32_t>(kGroupRows * s + r)] =
@@ -139,11 +148,93 @@ void pack_q8_0(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
   const Rows<codec::BlockQ8_0> rows(source, row, unit, codec::kLegacyBlock);
   pack_block_scales(rows, shape, out);
   for (int s = 0; s < 8; ++s) {
-    uint8_t* codes = out + shape.code_offset + (16 * (s / 2) + s % 2) * kLine;
-    transpose_dwords(2, 2, codes, [&](int r, int v) {
+    transpose_dwords(2, 2, out + shape.code_offset + granule_offset(s), [&](int r, int v) {
       return load_vector<Words>(reinterpret_cast<const uint8_t*>(rows(r, s).qs) + 16 * v);
     });
   }
+}
+
+// Q5_0 and Q5_1: codes a byte each, with their fifth bit.
+template <typename Block, uint8_t kOffset>
+void pack_five_bit_blocks(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
+                          int64_t unit, uint8_t* out) {
+  using Longs = uint64_t __attribute__((vector_size(16)));
+  const Rows<Block> rows(source, row, unit, codec::kLegacyBlock);
+  pack_block_scales(rows, shape, out);
+  for (int s = 0; s < 8; ++s) {
+    transpose_dwords(2, 2, out + shape.code_offset + granule_offset(s), [&](int r, int v) {
+      const Block& block = rows(r, s);
+      const auto nibbles = load_vector<Words>(block.qs);
+      const auto low = (Bytes)((v == 0 ? nibbles : nibbles >> 4) & 0x0f0f0f0fu);
+      // A bit for each byte of the vector, to the byte it belongs to.
+      constexpr uint64_t kEach = 0x0101010101010101, kOwn = 0x8040201008040201;
+      const Longs bits = {block.qh[2 * v] * kEach & kOwn, block.qh[2 * v + 1] * kEach & kOwn};
+      const auto fifth = (Bytes)((Bytes)bits != 0) & 16;
+      return (Words)((low | fifth) - kOffset);
+    });
+  }
+}
+
+// Codes of Q2_K, and the low bits of Q3_K's: two bits for each column of four granules a byte. Of
+// granules 2p and 2p + 1, dwords 4v .. 4v + 3.
+template <typename Block>
+Words join_pairs(const Block& block, int p, int v) {
+  const auto pairs = load_vector<Words>(block.qs + 32 * (p / 2) + 16 * v) >> (4 * (p % 2));
+  return (pairs & 0x03030303u) | (pairs << 2 & 0x30303030u);
+}
+
+void pack_q2_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+               uint8_t* out) {
+  const Rows<codec::BlockQ2_K> rows(source, row, unit, codec::kSuperBlock);
+  pack_super(rows, shape, out);
+  Bytes columns[16];
+  transpose_bytes<16>(rows.row[0]->scales, rows.stride, columns);
+  for (int i = 0; i < 16; ++i) {
+    store_vector<Bytes>(columns[i] & 15, out + shape.scale_offset + 16 * i);
+    store_vector<Bytes>(columns[i] >> 4, out + shape.min_offset + 16 * i);
+  }
+  transpose_dwords(8, 1, out + shape.code_offset,
+                   [&](int r, int v) { return join_pairs(rows(r), v / 2, v % 2); });
+}
+
+void pack_q3_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+               uint8_t* out) {
+  const Rows<codec::BlockQ3_K> rows(source, row, unit, codec::kSuperBlock);
+  pack_super(rows, shape, out);
+  uint8_t scales[kGroupRows][16];
+  for (int r = 0; r < kGroupRows; ++r) codec::unpack_q3_k_scales(rows(r).scales, scales[r]);
+  Bytes columns[16];
+  transpose_bytes<16>(scales[0], sizeof scales[0], columns);
+  for (int i = 0; i < 16; ++i) {
+    store_vector<Bytes>(columns[i] - 32, out + shape.scale_offset + 16 * i);
+  }
+  transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
+    // Bits 2p and 2p + 1 of the mask are the third ones.
+    const auto third = load_vector<Words>(rows(r).hmask + 16 * (v % 2)) >> (v / 2 * 2);
+    return join_pairs(rows(r), v / 2, v % 2) | (third & 0x01010101u) << 2 |
+           (third & 0x02020202u) << 5;
+  });
+}
+
+void pack_nvfp4(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+                uint8_t* out) {
+  const Rows<codec::BlockGgmlNvfp4> rows(source, row, unit, 64);
+  for (int s = 0; s < 16; ++s) {
+    for (int r = 0; r < kGroupRows; ++r) {
+      // As ggml's decoder: no sign, and the NaN code counts as zero.
+      const auto scale = static_cast<uint8_t>(rows(r, s / 4).d[s % 4] & 0x7f);
+      out[shape.scale_offset + static_cast<uint32_t>(kGroupRows * s + r)] =
+          scale == 0x7f ? uint8_t{0} : scale;
+    }
+  }
+  transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
+    // Sixteen columns are eight bytes, the first eight low: dwords in the order 0, 1, 4, 5.
+    const uint8_t* codes = rows(r, v / 2).qs;
+    const auto a = load_vector<Words>(codes), b = load_vector<Words>(codes + 16);
+    const Words low = join_low(a, b), high = join_high(a, b);
+    return v % 2 == 0 ? __builtin_shufflevector(low, high, 0, 1, 4, 5)
+                      : __builtin_shufflevector(low, high, 2, 3, 6, 7);
+  });
 }
 
 }  // namespace
@@ -168,8 +259,18 @@ UnitPacker unit_packer_ggml(const EncodedMatrix& source) {
       return pack_nibble_blocks<codec::BlockGgmlMxfp4>;
     case Format::kQ8_0:
       return pack_q8_0;
+    case Format::kQ5_0:
+      return pack_five_bit_blocks<codec::BlockQ5_0, 16>;
+    case Format::kQ5_1:
+      return pack_five_bit_blocks<codec::BlockQ5_1, 0>;
+    case Format::kQ2_K:
+      return pack_q2_k;
+    case Format::kQ3_K:
+      return pack_q3_k;
+    case Format::kGgmlNvfp4:
+      return pack_nvfp4;
     default:
-      return nullptr;  // Q2_K, Q3_K, Q5_0, Q5_1, NVFP4
+      return nullptr;
   }
 }
 
