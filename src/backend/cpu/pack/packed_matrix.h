@@ -15,8 +15,7 @@ namespace sluice::cpu {
 
 class PackedMatrix final : public ops::Matrix {
  public:
-  // Streams once through the source; members of the pool fill the groups they will later multiply,
-  // so that memory lies where it is used.
+  // Streams once through the source (packing.h).
   PackedMatrix(const EncodedMatrix& source, InstructionSet set, ops::ActivationMode mode,
                ThreadPool& pool);
 

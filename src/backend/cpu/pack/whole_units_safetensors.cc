@@ -1,0 +1,194 @@
+// Formats of safetensors files, whole units (spec/formats-safetensors.md 3; the order of codes is
+// product.h's).
+#include "backend/cpu/pack/lines.h"
+#include "backend/cpu/pack/row_unit.h"
+#include "backend/cpu/pack/whole_units.h"
+#include "codec/integer.h"
+
+namespace sluice::cpu {
+namespace {
+
+const uint8_t* bytes_of(const Plane& plane) {
+  return reinterpret_cast<const uint8_t*>(plane.bytes.data());
+}
+
+// Where the unit begins in sixteen rows of a plane with `unit_bytes` per row and unit.
+struct Rows {
+  const uint8_t* row[kGroupRows];
+  size_t stride;
+
+  Rows(const Plane& plane, const EncodedMatrix& source, int64_t first_row, int64_t unit,
+       int64_t unit_bytes)
+      : stride(plane.bytes.size() / static_cast<size_t>(source.rows)) {
+    row[0] = bytes_of(plane) + static_cast<size_t>(first_row) * stride + unit * unit_bytes;
+    for (int r = 1; r < kGroupRows; ++r) row[r] = row[r - 1] + stride;
+  }
+  template <typename Vector>
+  Vector vector(int r, int v) const {
+    return load_vector<Vector>(row[r] + 16 * v);
+  }
+};
+
+void pack_dwords(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+                 uint8_t* out) {
+  const int64_t width = shape.codes == CodeKind::kF32 ? 4 : 2;
+  const Rows rows(source.codes, source, row, unit, kFloatColumns * width);
+  transpose_dwords(static_cast<int>(kFloatColumns * width / 16), 1, out + shape.code_offset,
+                   [&](int r, int v) { return rows.vector<Words>(r, v); });
+}
+
+void pack_f16(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+              uint8_t* out) {
+  const Rows rows(source.codes, source, row, unit, kFloatColumns * 2);
+  transpose_halves(kFloatColumns / 8, out + shape.code_offset,
+                   [&](int r, int v) { return rows.vector<Halves>(r, v); });
+}
+
+// Scales of a byte, a few of each row.
+template <int kCount>
+void pack_byte_scales(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
+                      int64_t unit, uint8_t* out) {
+  const Rows rows(source.scales, source, row, unit, kCount);
+  Bytes columns[16];
+  transpose_bytes<kCount>(rows.row[0], rows.stride, columns);
+  for (int i = 0; i < kCount; ++i) store_vector(columns[i], out + shape.scale_offset + 16 * i);
+}
+
+void pack_fp8(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+              uint8_t* out) {
+  const Rows rows(source.codes, source, row, unit, kFloatColumns);
+  transpose_dwords(kFloatColumns / 16, 1, out + shape.code_offset, [&](int r, int v) {
+    const auto codes = rows.vector<Bytes>(r, v);
+    const auto numbers = (Bytes)((codes & 0x7f) != 0x7f);  // --allow-nan: NaN codes are zeros
+    return (Words)(codes & numbers);
+  });
+  if (shape.scales == ScaleKind::kE8M0) pack_byte_scales<4>(source, shape, row, unit, out);
+}
+
+// Nibbles in column order, the even one low: FP4, and integers of four bits with their offset.
+void pack_nibbles(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+                  uint8_t* out) {
+  const Rows rows(source.codes, source, row, unit, kIntegerColumns / 2);
+  transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
+    // 32 columns of granules 2p and 2p + 1: even and odd columns of both, then in order again.
+    const auto a = rows.vector<Words>(r, v & ~1), b = rows.vector<Words>(r, v | 1);
+    const auto even = (Bytes)join_low(a, b), odd = (Bytes)join_high(a, b);
+    return (Words)(v % 2 == 0 ? zip_low(even, odd) : zip_high(even, odd));
+  });
+}
+
+void pack_fp4(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+              uint8_t* out) {
+  pack_nibbles(source, shape, row, unit, out);
+  if (shape.scale_groups == 16) return pack_byte_scales<16>(source, shape, row, unit, out);
+  pack_byte_scales<8>(source, shape, row, unit, out);
+}
+
+// Zero points of sixteen rows in one group. Four bits, the usual width, are two words a column
+// apart: sixteen calls for them would take longer than all else.
+void pack_zero_points(const EncodedMatrix& source, int64_t row, int64_t group, uint8_t* out) {
+  if (source.bits == 4) {
+    const int64_t groups = source.zero_points.columns;
+    const uint8_t* words = bytes_of(source.zero_points) + 4 * (row / 8 * groups + group);
+    uint32_t halves[2];
+    std::memcpy(&halves[0], words, 4);
+    std::memcpy(&halves[1], words + 4 * groups, 4);
+    for (int r = 0; r < kGroupRows; ++r) {
+      out[r] = static_cast<uint8_t>((halves[r / 8] >> (4 * (r % 8)) & 15) - 8);
+    }
+    return;
+  }
+  for (int r = 0; r < kGroupRows; ++r) {
+    out[r] = static_cast<uint8_t>(codec::integer_zero_point(source, row + r, group));
+  }
+}
+
+// Scales and zero points of integers, repeated where a group is wider than the unit's.
+void pack_integer_scales(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
+                         int64_t unit, uint8_t* out) {
+  const int64_t per_row = source.columns / source.block_columns;
+  const int64_t width = shape.columns / shape.scale_groups;
+  const int bytes = scale_bytes(shape.scales);
+  const uint8_t* scales = bytes_of(source.scales);
+  for (int s = 0; s < shape.scale_groups; ++s) {
+    const int64_t group = (unit * shape.columns + s * width) / source.block_columns;
+    for (int r = 0; r < kGroupRows; ++r) {
+      const int64_t index = (row + r) * per_row + group;
+      uint8_t* to = out + shape.scale_offset + bytes * (kGroupRows * s + r);
+      if (bytes == 2) std::memcpy(to, scales + 2 * index, 2);
+      if (bytes == 4) std::memcpy(to, scales + 4 * index, 4);
+    }
+    if (shape.mins == MinKind::kZeroPoint) {
+      pack_zero_points(source, row, group, out + shape.min_offset + kGroupRows * s);
+    }
+  }
+}
+
+// Four bits, packed: stored with an offset of 8, as the table of the packed form has it.
+void pack_int4(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+               uint8_t* out) {
+  pack_nibbles(source, shape, row, unit, out);
+  pack_integer_scales(source, shape, row, unit, out);
+}
+
+// Four bits, a byte each, signed.
+void pack_int4_bytes(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+                     uint8_t* out) {
+  const Rows rows(source.codes, source, row, unit, kIntegerColumns);
+  transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
+    const int low = 4 * (v / 2) + v % 2;  // granule 2p; two vectors on, granule 2p + 1
+    return join_low((Words)(rows.vector<Bytes>(r, low) + 8),
+                    (Words)(rows.vector<Bytes>(r, low + 2) + 8));
+  });
+  pack_integer_scales(source, shape, row, unit, out);
+}
+
+// Eight bits, a byte each; packed ones are stored with an offset of 128.
+void pack_int8(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
+               uint8_t* out) {
+  const Rows rows(source.codes, source, row, unit, kIntegerColumns);
+  const uint32_t sign = source.packed ? 0x80808080u : 0;
+  for (int granule = 0; granule < 8; ++granule) {
+    transpose_dwords(2, 2, out + shape.code_offset + granule_offset(granule),
+                     [&](int r, int v) { return rows.vector<Words>(r, 2 * granule + v) ^ sign; });
+  }
+  pack_integer_scales(source, shape, row, unit, out);
+}
+
+UnitPacker integer_packer(const EncodedMatrix& source, const UnitShape& shape) {
+  if (shape.codes == CodeKind::kF32) return nullptr;  // groups without a form: decoded
+  if (source.bits == 8) return pack_int8;
+  if (source.packed) return source.bits == 4 ? pack_int4 : nullptr;
+  return source.bits <= 4 ? pack_int4_bytes : pack_int8;
+}
+
+}  // namespace
+
+UnitPacker unit_packer_safetensors(const EncodedMatrix& source, const UnitShape& shape) {
+  switch (source.format) {
+    case Format::kBF16:
+    case Format::kF32:
+      return pack_dwords;
+    case Format::kF16:
+      return pack_f16;
+    case Format::kFp8Block:
+    case Format::kFp8Channel:
+    case Format::kFp8Tensor:
+    case Format::kMxfp8:
+      return pack_fp8;
+    case Format::kNvfp4:
+    case Format::kNvfp4A4:
+    case Format::kNvfp4A8:
+    case Format::kW4A8Nvfp4:
+    case Format::kMxfp4:
+      return pack_fp4;
+    case Format::kInt4:
+    case Format::kInt4A8:
+    case Format::kInt8:
+      return integer_packer(source, shape);
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace sluice::cpu
