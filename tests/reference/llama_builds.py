@@ -5,9 +5,10 @@ both are held against the exact result, `sluice logits --backend ref` on the sam
     g++ ... llama_logits.cc    (see there)
     /tmp/venv/bin/python tests/reference/llama_builds.py build/release/bin/sluice ./llama_logits BUILD.gguf ...
 
-Checked with llama.cpp of October 2026 (ggml 0.25.3). `rms` is the root mean square of the difference over the deviation
-of the exact logits. Fails where llama.cpp is further from the exact result than ROOM allows for the file's types, or where
-sluice's own rounding of inputs (--activations digit) loses more than llama.cpp's."""
+Checked with llama.cpp of October 2026 (ggml 0.25.3). Distances are the root mean square of the difference over the
+deviation of the exact logits. Fails where llama.cpp is further from the exact result than its types explain, or sluice
+with the same kind of rounding (`--activations wide` for files of floats, `digit` for quantized ones) is further than it.
+"""
 
 import json
 import pathlib
@@ -22,6 +23,7 @@ from sluice_values import logits, prompt
 LENGTH = 200
 ROOM = {"f32": 1e-5, "f16": 2e-3, "bf16": 2e-2}  # else: quantized types
 QUANTIZED_ROOM = 0.1
+CHANCE = 1.25  # two roundings to 8 bits with the same blocks differ by chance
 
 
 def rms(found, exact):
@@ -54,7 +56,7 @@ def check(program, tool, build, place):
     for name, theirs in zip(("logits", "mtp_logits"), llama(tool, build, ids, place, drafts)):
         ours, wanted = rounded[name], exact[name]
         room = max(ROOM[format] for format in facts["formats"]) if plain else QUANTIZED_ROOM
-        fine = rms(theirs, wanted) <= room and rms(ours, wanted) <= max(rms(theirs, wanted), 1e-6)
+        fine = rms(theirs, wanted) <= room and rms(ours, wanted) <= max(CHANCE * rms(theirs, wanted), 1e-6)
         good &= fine
         print(f"| {build.stem} | {'draft head' if name == 'mtp_logits' else 'model'} | {rms(theirs, wanted):.1e} | "
               f"{rms(ours, wanted):.1e} | {rms(ours, theirs):.1e} | {same(theirs, wanted):.1%} | {same(ours, wanted):.1%} |"
