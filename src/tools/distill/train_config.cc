@@ -268,12 +268,13 @@ Result<Json> published_config(const Json& model, int64_t tokenizer_size) {
       types.emplace_back((i + 1) % *interval == 0 ? "full_attention" : "linear_attention");
     config.set("layer_types", Json(std::move(types)));
   }
-  // Text has one position; the sections only have to add up to the rotary pairs.
+  // Text has one position, so the sections hardly matter, but they must be as even as the published
+  // [11, 11, 10]: llama.cpp turns a pair that the interleaving does not reach by no position at
+  // all.
   const auto pairs = static_cast<int64_t>(static_cast<double>(*dim) * *share) / 2;
-  const int64_t third = pairs / 3;
   Json rope = Json::object();
   rope.set("mrope_interleaved", true);
-  rope.set("mrope_section", Json(Json::Array{pairs - 2 * third, third, third}));
+  rope.set("mrope_section", Json(Json::Array{(pairs + 2) / 3, (pairs + 1) / 3, pairs / 3}));
   rope.set("partial_rotary_factor", *config.find("partial_rotary_factor"));
   rope.set("rope_theta", *config.find("rope_theta"));
   rope.set("rope_type", "default");

@@ -53,6 +53,7 @@ class Planner {
     }
     if (request_.cache_scales) SLUICE_TRY(add_cache_scales());
     if (plan_.vision) add_vision();
+    add_tied_head();
     plan_.quantization = quantization_files(facts_);
     for (const PlannedTensor& tensor : plan_.tensors) {
       uint64_t elements = 1;
@@ -163,6 +164,13 @@ class Planner {
     }
     facts_.cache_scales = true;
     return {};
+  }
+
+  // A tied head is no tensor of the build, yet a module in transformers: unless the lists of what
+  // is kept name it, a group for all linears makes it look for codes that no file has.
+  void add_tied_head() {
+    if (source_.find("lm_head.weight") == nullptr)
+      facts_.modules.push_back({"lm_head", Format::kBF16, true});
   }
 
   void add_cache_scale(const std::string& canonical, float amax) {

@@ -1,6 +1,7 @@
 // Whole runs of a tiny model: resuming, threads, the exported folder, and refusals.
 #include "tools/distill/trainer.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -271,6 +272,24 @@ TEST_F(Trainer, UnknownKeysNameTheNearest) {
   const auto model = distill::published_config(*parse_json(R"({"hiden_size":3})"), 10);
   ASSERT_FALSE(model.ok());
   EXPECT_NE(model.error().message().find("\"hidden_size\""), std::string::npos);
+}
+
+// Interleaved sections must reach every rotary pair, as the published [11, 11, 10] do.
+TEST(PublishedConfig, RotarySectionsAreEven) {
+  const auto sections = [](int64_t pairs) {
+    const Json model = *parse_json(fmt::format(
+        R"({{"hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,"num_attention_heads":2,
+        "num_key_value_heads":1,"head_dim":{},"linear_num_key_heads":1,"linear_num_value_heads":3,
+        "linear_key_head_dim":8,"linear_value_head_dim":8}})",
+        8 * pairs));
+    const auto config = distill::published_config(model, 96);
+    if (!config.ok()) throw std::runtime_error(config.error().message());
+    return config->find("rope_parameters")->find("mrope_section")->dump();
+  };
+  EXPECT_EQ(sections(32), "[11,11,10]");
+  EXPECT_EQ(sections(8), "[3,3,2]");
+  EXPECT_EQ(sections(3), "[1,1,1]");
+  EXPECT_EQ(sections(2), "[1,1,0]");
 }
 
 }  // namespace
