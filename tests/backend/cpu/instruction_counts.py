@@ -133,7 +133,7 @@ def main():
     if not wrong:
         print(f"{len(counts)} counts within {TOLERANCE:.0%} of the recorded ones")
         return 0
-    print("\n".join(wrong))
+    print("\n".join(f"error: {line}" for line in wrong))  # scripts/run_tests.sh repeats these lines
     print(f"error: {len(wrong)} of {len(recorded)} instruction counts are off by more than {TOLERANCE:.0%}. "
           f"If that is meant, run {RENEW} and commit the file.")
     return 1
