@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that are missing. Usage: scripts/install_packages.sh [TAG...] with tags test, fuzz,
-# benchmark, train (build packages are always included). Says what it needs when the user lacks the rights.
+# benchmark, train, arm (build packages are always included). Says what it needs when the user lacks the rights.
 set -eu
 folder=$(dirname "$0")
 

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "backend/cpu/detect.h"
+#include "backend/cpu/vector/attention_kernels.h"
+#include "backend/cpu/vector/gdn_kernels.h"
 #include "backend/cpu/vector/row_kernels.h"
 #include "ops/arrays.h"
 
@@ -52,6 +54,24 @@ TEST_P(RowKernelsTest, TargetIsThatOfTheForcedSet) {
 #else
   EXPECT_EQ(target.find("AVX"), std::string::npos) << target;
 #endif
+}
+
+// The other two tables have no name of their target: they must change where that of the rows does,
+// so that no suite that runs "on every set" repeats one target under several names.
+TEST(VectorTargets, EveryTableFollowsTheForcedSet) {
+  const auto sets = supported_instruction_sets();
+  for (const InstructionSet a : sets) {
+    for (const InstructionSet b : sets) {
+      const bool same = std::string(row_kernels(a).target) == row_kernels(b).target;
+      const std::string pair =
+          std::string(instruction_set_name(a)) + " " + std::string(instruction_set_name(b));
+      EXPECT_EQ(&row_kernels(a) == &row_kernels(b), same) << pair;
+      EXPECT_EQ(&attention_kernels(a) == &attention_kernels(b), same) << pair;
+      EXPECT_EQ(&gdn_kernels(a) == &gdn_kernels(b), same) << pair;
+      EXPECT_EQ(attention_kernels(a).attend_page == attention_kernels(b).attend_page, same) << pair;
+      EXPECT_EQ(gdn_kernels(a).apply_rows == gdn_kernels(b).apply_rows, same) << pair;
+    }
+  }
 }
 
 TEST_P(RowKernelsTest, ExponentialWithinTwoUnits) {
