@@ -18,7 +18,15 @@ namespace {
 
 bool is_float(const UnitShape& shape) { return shape.codes >= CodeKind::kBF16; }
 
-bool supports_portable(InstructionSet, const UnitShape&, int64_t) { return true; }
+// What a kernel is wanted for.
+struct Wanted {
+  InstructionSet set;
+  const UnitShape& shape;
+  int64_t rows = 1;
+  bool prompt = false;  // the rows' role
+};
+
+bool supports_portable(const Wanted&) { return true; }
 
 void portable_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? portable::float_product(call)
@@ -27,20 +35,18 @@ void portable_product(const ProductCall& call) {
 
 #if defined(__x86_64__)
 
-bool supports_avx2(InstructionSet set, const UnitShape&, int64_t) {
-  return set >= InstructionSet::kAvx2;
-}
+bool supports_avx2(const Wanted& wanted) { return wanted.set >= InstructionSet::kAvx2; }
 
 void avx2_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? avx2::float_product(call) : avx2::integer_product(call);
 }
 
-bool supports_avx512_float(InstructionSet set, const UnitShape& shape, int64_t) {
-  return set >= InstructionSet::kAvx512 && is_float(shape);
+bool supports_avx512_float(const Wanted& wanted) {
+  return wanted.set >= InstructionSet::kAvx512 && is_float(wanted.shape);
 }
 
-bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape, int64_t) {
-  return set >= InstructionSet::kAvx512Vnni && !is_float(shape);
+bool supports_avx512vnni_integer(const Wanted& wanted) {
+  return wanted.set >= InstructionSet::kAvx512Vnni && !is_float(wanted.shape);
 }
 
 // A tile product takes as long for one row as for sixteen, and scales per 16 columns need twice as
@@ -48,23 +54,33 @@ bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape, int
 // (docs/decisions/cpu-products.md). The bits are the same.
 constexpr int64_t kFewestTileRows = 4, kFewestHalfTileRows = 8;
 
-bool supports_amx_integer(InstructionSet set, const UnitShape& shape, int64_t rows) {
-  return set >= InstructionSet::kAmx && !is_float(shape) &&
-         rows >= (shape.scale_groups == 16 ? kFewestHalfTileRows : kFewestTileRows);
+bool supports_amx_integer(const Wanted& wanted) {
+  return wanted.set >= InstructionSet::kAmx && !is_float(wanted.shape) &&
+         wanted.rows >= (wanted.shape.scale_groups == 16 ? kFewestHalfTileRows : kFewestTileRows);
+}
+
+// Other bits than the kernels for answers: by role, whatever the number of rows.
+bool supports_amx_prompt(const Wanted& wanted) {
+  const UnitShape& shape = wanted.shape;
+  return wanted.set >= InstructionSet::kAmx && wanted.prompt &&
+         (shape.codes == CodeKind::kBF16 ||
+          (shape.codes == CodeKind::kE4M3 && shape.scales != ScaleKind::kE8M0));
 }
 
 #endif
 
 struct Kernel {
-  bool (*supports)(InstructionSet set, const UnitShape& shape, int64_t rows);
+  bool (*supports)(const Wanted& wanted);
   ProductFunction product;
+  bool pairs = false;  // reads PairUnits
 };
 
-// In order of preference. A kernel serves both roles: the integer sums are exact and the float sums
-// ordered whatever the number of rows, so a row read as prompt has the bits it would have as an
-// answer.
+// In order of preference. Integer sums are exact and the float sums ordered whatever the number of
+// rows, so with most of them a row read as prompt has the bits it would have as an answer; a kernel
+// that sums otherwise serves one role only.
 constexpr Kernel kKernels[] = {
 #if defined(__x86_64__)
+    {supports_amx_prompt, amx::float_product, true},
     {supports_amx_integer, amx::integer_product},
     {supports_avx512vnni_integer, avx512vnni::integer_product},
     {supports_avx512_float, avx512::float_product},
@@ -73,20 +89,29 @@ constexpr Kernel kKernels[] = {
     {supports_portable, portable_product},
 };
 
-ProductFunction choose_product(InstructionSet set, const UnitShape& shape, int64_t rows) {
+const Kernel& choose_kernel(const Wanted& wanted) {
   for (const Kernel& kernel : kKernels) {
-    if (kernel.supports(set, shape, rows)) return kernel.product;
+    if (kernel.supports(wanted)) return kernel;
   }
-  SLUICE_CHECK(false, "no kernel for {}", instruction_set_name(set));
+  SLUICE_CHECK(false, "no kernel for {}", instruction_set_name(wanted.set));
 }
 
 // --------------------------------------------------------------------------------- what it reads
 
-Prepared form_for(const PackedMatrix& matrix) {
+Prepared form_for(const PackedMatrix& matrix, bool prompt) {
   const UnitShape& shape = matrix.view().unit;
-  if (shape.codes == CodeKind::kE4M3) return Prepared::kScaledFloat;
-  if (is_float(shape)) return Prepared::kFloat;
-  return matrix.mode() == ops::ActivationMode::kDigit ? Prepared::kDigit : Prepared::kWide;
+  if (!is_float(shape)) {
+    return matrix.mode() == ops::ActivationMode::kDigit ? Prepared::kDigit : Prepared::kWide;
+  }
+  if (choose_kernel({.set = matrix.set(), .shape = shape, .prompt = prompt}).pairs) {
+    return Prepared::kPairs;
+  }
+  return shape.codes == CodeKind::kE4M3 ? Prepared::kScaledFloat : Prepared::kFloat;
+}
+
+// Whether prompt rows need a product of their own.
+bool roles_differ(const PackedMatrix& matrix) {
+  return form_for(matrix, false) != form_for(matrix, true);
 }
 
 constexpr size_t kAlignment = 64;
@@ -115,19 +140,26 @@ class Scratch {
   size_t used_ = 0;
 };
 
+// Rows that are multiplied together.
+struct Part {
+  int64_t first = 0, rows = 0;
+  bool prompt = false;
+};
+
 // Member `member` multiplies its groups of every product of the set; the split is the packer's.
-void multiply_share(std::span<const DenseProduct* const> set, const ProductCall& common, int member,
-                    int size) {
+void multiply_share(std::span<const DenseProduct* const> set, const ProductCall& common,
+                    const Part& part, int member, int size) {
   for (const DenseProduct* product : set) {
     const auto& matrix = static_cast<const PackedMatrix&>(*product->weight);
     ProductCall call = common;
     call.weight = &matrix.view();
     call.first_group = matrix.view().groups * member / size;
     call.last_group = matrix.view().groups * (member + 1) / size;
-    call.out = product->out;
+    call.out = product->out + part.first * product->stride;
     call.stride = product->stride;
     if (call.first_group == call.last_group) continue;
-    choose_product(matrix.set(), matrix.view().unit, call.rows)(call);
+    const Wanted wanted{matrix.set(), matrix.view().unit, call.rows, part.prompt};
+    choose_kernel(wanted).product(call);
   }
 }
 
@@ -140,7 +172,9 @@ ActivationScheme recipe_of(const PackedMatrix& matrix) {
 // Products that read the same prepared rows go together.
 bool same_input(const PackedMatrix& a, const PackedMatrix& b) {
   const ActivationScheme scheme = recipe_of(a);
-  if (form_for(a) != form_for(b) || scheme != recipe_of(b)) return false;
+  if (form_for(a, false) != form_for(b, false) || form_for(a, true) != form_for(b, true) ||
+      scheme != recipe_of(b))
+    return false;
   return scheme == ActivationScheme::kNone || (a.input_scale().use == b.input_scale().use &&
                                                a.input_scale().value == b.input_scale().value);
 }
@@ -157,6 +191,23 @@ void apply_recipe(const PackedMatrix& matrix, const RowSpan& span, float* out, T
 }
 
 constexpr size_t kMostProducts = 16;
+
+// All products of the set, which read the same rows, for one part of these.
+void multiply_part(std::span<const DenseProduct* const> set, const RowSpan& inputs,
+                   const Part& part, Scratch pieces, ThreadPool& pool) {
+  const Prepared form = form_for(static_cast<const PackedMatrix&>(*set[0]->weight), part.prompt);
+  auto* units = pieces.take<std::byte>(prepared_bytes(form, part.rows, inputs.columns));
+  auto* row_factors = pieces.take<float>(static_cast<size_t>(part.rows) * sizeof(float));
+  prepare(form, {inputs.x + part.first * inputs.stride, part.rows, inputs.columns, inputs.stride},
+          units, row_factors, pool);
+
+  ProductCall common;
+  common.activations = units;
+  common.row_factors = row_factors;
+  common.digit = form == Prepared::kDigit;
+  common.rows = part.rows;
+  pool.run([&](int member, int size) { multiply_share(set, common, part, member, size); });
+}
 
 }  // namespace
 
@@ -178,8 +229,8 @@ Result<std::unique_ptr<ops::Matrix>> pack_matrix(const EncodedMatrix& source, In
 
 size_t matmul_scratch_bytes(int64_t rows, int64_t max_columns) {
   size_t units = 0;
-  for (const Prepared form :
-       {Prepared::kWide, Prepared::kDigit, Prepared::kFloat, Prepared::kScaledFloat}) {
+  for (const Prepared form : {Prepared::kWide, Prepared::kDigit, Prepared::kFloat,
+                              Prepared::kScaledFloat, Prepared::kPairs}) {
     units = std::max(units, prepared_bytes(form, rows, max_columns));
   }
   const size_t factors = aligned(static_cast<size_t>(rows) * sizeof(float));
@@ -208,25 +259,21 @@ void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64
       set[count++] = &products[i];
     }
     Scratch pieces(scratch);
-    const Prepared form = form_for(leader);
-    auto* units = pieces.take<std::byte>(prepared_bytes(form, rows, columns));
-    auto* row_factors = pieces.take<float>(static_cast<size_t>(rows) * sizeof(float));
     RowSpan inputs{x, rows, columns, stride};
     if (recipe_of(leader) != ActivationScheme::kNone) {
       auto* values = pieces.take<float>(static_cast<size_t>(rows * columns) * sizeof(float));
       apply_recipe(leader, inputs, values, pool);
       inputs = {values, rows, columns, columns};
     }
-    prepare(form, inputs, units, row_factors, pool);
-
-    ProductCall common;
-    common.activations = units;
-    common.row_factors = row_factors;
-    common.digit = form == Prepared::kDigit;
-    common.rows = rows;
-    pool.run([&](int member, int size) {
-      multiply_share({set.data(), count}, common, member, size);
-    });
+    const std::span<const DenseProduct* const> same{set.data(), count};
+    if (!roles_differ(leader)) {
+      multiply_part(same, inputs, {0, rows, false}, pieces, pool);
+      continue;
+    }
+    for (const Part& part :
+         {Part{0, answer_rows, false}, Part{answer_rows, rows - answer_rows, true}}) {
+      if (part.rows > 0) multiply_part(same, inputs, part, pieces, pool);
+    }
   }
 }
 
