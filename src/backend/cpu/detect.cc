@@ -66,8 +66,8 @@ std::vector<InstructionSet> detect() {
     // Forcing another set is also the way round a tile unit that would end the process.
     const std::optional<std::string> forced = environment("SLUICE_CPU");
     const bool wanted = !forced || *forced == instruction_set_name(InstructionSet::kAmx);
-    if (wanted &&
-        amx::can_use_tiles({seven.edx, state, amx::request_tiles, amx::integer_product})) {
+    if (wanted && amx::can_use_tiles({seven.edx, state, amx::request_tiles, amx::integer_product,
+                                      amx::float_product})) {
       sets.push_back(InstructionSet::kAmx);
     }
   }

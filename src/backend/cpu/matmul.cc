@@ -19,7 +19,16 @@ namespace {
 
 bool is_float(const UnitShape& shape) { return shape.codes >= CodeKind::kBF16; }
 
-bool supports_portable(InstructionSet, const UnitShape&, int64_t) { return true; }
+// What a kernel is wanted for.
+struct Wanted {
+  InstructionSet set;
+  const UnitShape& shape;
+  int64_t rows = 1;
+  bool digit = false;   // one digit an activation
+  bool prompt = false;  // the rows' role
+};
+
+bool supports_portable(const Wanted&) { return true; }
 
 void portable_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? portable::float_product(call)
@@ -28,20 +37,18 @@ void portable_product(const ProductCall& call) {
 
 #if defined(__x86_64__)
 
-bool supports_avx2(InstructionSet set, const UnitShape&, int64_t) {
-  return set >= InstructionSet::kAvx2;
-}
+bool supports_avx2(const Wanted& wanted) { return wanted.set >= InstructionSet::kAvx2; }
 
 void avx2_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? avx2::float_product(call) : avx2::integer_product(call);
 }
 
-bool supports_avx512_float(InstructionSet set, const UnitShape& shape, int64_t) {
-  return set >= InstructionSet::kAvx512 && is_float(shape);
+bool supports_avx512_float(const Wanted& wanted) {
+  return wanted.set >= InstructionSet::kAvx512 && is_float(wanted.shape);
 }
 
-bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape, int64_t) {
-  return set >= InstructionSet::kAvx512Vnni && !is_float(shape);
+bool supports_avx512vnni_integer(const Wanted& wanted) {
+  return wanted.set >= InstructionSet::kAvx512Vnni && !is_float(wanted.shape);
 }
 
 // A tile product takes as long for one row as for sixteen, and scales per 16 columns need twice as
@@ -49,53 +56,83 @@ bool supports_avx512vnni_integer(InstructionSet set, const UnitShape& shape, int
 // (docs/decisions/cpu-products.md). The bits are the same.
 constexpr int64_t kFewestTileRows = 4, kFewestHalfTileRows = 8;
 
-bool supports_amx_integer(InstructionSet set, const UnitShape& shape, int64_t rows) {
-  return set >= InstructionSet::kAmx && !is_float(shape) &&
-         rows >= (shape.scale_groups == 16 ? kFewestHalfTileRows : kFewestTileRows);
+bool supports_amx_integer(const Wanted& wanted) {
+  return wanted.set >= InstructionSet::kAmx && !is_float(wanted.shape) &&
+         wanted.rows >= (wanted.shape.scale_groups == 16 ? kFewestHalfTileRows : kFewestTileRows);
 }
+
+// Other bits than the kernels for answers: by role, whatever the number of rows.
+bool supports_amx_prompt(const Wanted& wanted) {
+  const UnitShape& shape = wanted.shape;
+  return wanted.set >= InstructionSet::kAmx && wanted.prompt &&
+         (shape.codes == CodeKind::kBF16 ||
+          (shape.codes == CodeKind::kE4M3 && shape.scales != ScaleKind::kE8M0));
+}
+
+#endif
+
+// The form of activations that a kernel reads.
+Prepared reads_own(const Wanted& wanted) {
+  if (is_float(wanted.shape))
+    return wanted.shape.codes == CodeKind::kE4M3 ? Prepared::kScaledFloat : Prepared::kFloat;
+  return wanted.digit ? Prepared::kDigit : Prepared::kWide;
+}
+
+#if defined(__x86_64__)
+
+Prepared reads_avx2(const Wanted& wanted) {
+  if (!is_float(wanted.shape) && avx2::reads_words(wanted.shape, wanted.digit, wanted.rows))
+    return wanted.digit ? Prepared::kDigitWords : Prepared::kWideWords;
+  return reads_own(wanted);
+}
+
+Prepared reads_pairs(const Wanted&) { return Prepared::kPairs; }
 
 #endif
 
 struct Kernel {
-  bool (*supports)(InstructionSet set, const UnitShape& shape, int64_t rows);
+  bool (*supports)(const Wanted& wanted);
   ProductFunction product;
-  // Whether so many rows of integer activations are read as WordUnit; never if null.
-  bool (*reads_words)(const UnitShape& shape, bool digit, int64_t rows) = nullptr;
+  Prepared (*reads)(const Wanted& wanted);
 };
 
-// In order of preference. A kernel serves both roles: the integer sums are exact and the float sums
-// ordered whatever the number of rows, so a row read as prompt has the bits it would have as an
-// answer.
+// In order of preference. Integer sums are exact and the float sums ordered whatever the number of
+// rows, so with most of them a row read as prompt has the bits it would have as an answer; a kernel
+// that sums otherwise serves one role only.
 constexpr Kernel kKernels[] = {
 #if defined(__x86_64__)
-    {supports_amx_integer, amx::integer_product},
-    {supports_avx512vnni_integer, avx512vnni::integer_product},
-    {supports_avx512_float, avx512::float_product},
-    {supports_avx2, avx2_product,
-     avx2::reads_words},  // AVX-512 without VNNI gains nothing over it for integers
+    {supports_amx_prompt, amx::float_product, reads_pairs},
+    {supports_amx_integer, amx::integer_product, reads_own},
+    {supports_avx512vnni_integer, avx512vnni::integer_product, reads_own},
+    {supports_avx512_float, avx512::float_product, reads_own},
+    // AVX-512 without VNNI gains nothing over it for integers.
+    {supports_avx2, avx2_product, reads_avx2},
 #endif
-    {supports_portable, portable_product},
+    {supports_portable, portable_product, reads_own},
 };
 
-const Kernel& choose_kernel(InstructionSet set, const UnitShape& shape, int64_t rows) {
+const Kernel& choose_kernel(const Wanted& wanted) {
   for (const Kernel& kernel : kKernels) {
-    if (kernel.supports(set, shape, rows)) return kernel;
+    if (kernel.supports(wanted)) return kernel;
   }
-  SLUICE_CHECK(false, "no kernel for {}", instruction_set_name(set));
+  SLUICE_CHECK(false, "no kernel for {}", instruction_set_name(wanted.set));
 }
 
 // --------------------------------------------------------------------------------- what it reads
 
-Prepared form_for(const PackedMatrix& matrix, int64_t rows) {
-  const UnitShape& shape = matrix.view().unit;
-  if (shape.codes == CodeKind::kE4M3) return Prepared::kScaledFloat;
-  if (is_float(shape)) return Prepared::kFloat;
-  const bool digit = matrix.mode() == ops::ActivationMode::kDigit;
-  const Kernel& kernel = choose_kernel(matrix.set(), shape, rows);
-  if (kernel.reads_words != nullptr && kernel.reads_words(shape, digit, rows)) {
-    return digit ? Prepared::kDigitWords : Prepared::kWideWords;
-  }
-  return digit ? Prepared::kDigit : Prepared::kWide;
+Wanted wanted_for(const PackedMatrix& matrix, int64_t rows, bool prompt) {
+  return {matrix.set(), matrix.view().unit, rows, matrix.mode() == ops::ActivationMode::kDigit,
+          prompt};
+}
+
+Prepared form_for(const PackedMatrix& matrix, int64_t rows, bool prompt) {
+  const Wanted wanted = wanted_for(matrix, rows, prompt);
+  return choose_kernel(wanted).reads(wanted);
+}
+
+// Whether prompt rows need a product of their own.
+bool roles_differ(const PackedMatrix& matrix, int64_t rows) {
+  return form_for(matrix, rows, false) != form_for(matrix, rows, true);
 }
 
 constexpr size_t kAlignment = 64;
@@ -124,13 +161,20 @@ class Scratch {
   size_t used_ = 0;
 };
 
+// Rows that are multiplied together.
+struct Part {
+  int64_t first = 0, rows = 0;
+  bool prompt = false;
+};
+
 // Products of one set cut into items for shared_items(): each member's part is its share of the
 // groups of every product, as the packer split them, in a few pieces a product that others may
 // take.
 class Pieces {
  public:
-  Pieces(std::span<const DenseProduct* const> set, const ProductCall& common, int members)
-      : set_(set), common_(common), members_(members) {
+  Pieces(std::span<const DenseProduct* const> set, const ProductCall& common, const Part& part,
+         int members)
+      : set_(set), common_(common), part_(part), members_(members) {
     size_t bytes = 0;
     for (const DenseProduct* product : set) {
       const PackedView& weight = matrix(*product).view();
@@ -157,10 +201,10 @@ class Pieces {
     };
     call.first_group = edge(i);
     call.last_group = edge(i + 1);
-    call.out = product.out;
+    call.out = product.out + part_.first * product.stride;
     call.stride = product.stride;
     if (call.first_group < call.last_group)
-      choose_kernel(matrix(product).set(), weight.unit, call.rows).product(call);
+      choose_kernel(wanted_for(matrix(product), call.rows, part_.prompt)).product(call);
   }
 
  private:
@@ -176,6 +220,7 @@ class Pieces {
 
   std::span<const DenseProduct* const> set_;
   const ProductCall& common_;
+  const Part& part_;
   int64_t members_, a_product_ = 1;
 };
 
@@ -188,7 +233,9 @@ ActivationScheme recipe_of(const PackedMatrix& matrix) {
 // Products that read the same prepared rows go together.
 bool same_input(const PackedMatrix& a, const PackedMatrix& b, int64_t rows) {
   const ActivationScheme scheme = recipe_of(a);
-  if (form_for(a, rows) != form_for(b, rows) || scheme != recipe_of(b)) return false;
+  if (form_for(a, rows, false) != form_for(b, rows, false) ||
+      form_for(a, rows, true) != form_for(b, rows, true) || scheme != recipe_of(b))
+    return false;
   return scheme == ActivationScheme::kNone || (a.input_scale().use == b.input_scale().use &&
                                                a.input_scale().value == b.input_scale().value);
 }
@@ -205,6 +252,26 @@ void apply_recipe(const PackedMatrix& matrix, const RowSpan& span, float* out, T
 }
 
 constexpr size_t kMostProducts = 16;
+
+// All products of the set, which read the same rows, for one part of these.
+void multiply_part(std::span<const DenseProduct* const> set, const RowSpan& inputs,
+                   const Part& part, Scratch pieces, ThreadPool& pool) {
+  const Prepared form =
+      form_for(static_cast<const PackedMatrix&>(*set[0]->weight), part.rows, part.prompt);
+  auto* units = pieces.take<std::byte>(prepared_bytes(form, part.rows, inputs.columns));
+  auto* row_factors = pieces.take<float>(static_cast<size_t>(part.rows) * sizeof(float));
+  prepare(form, {inputs.x + part.first * inputs.stride, part.rows, inputs.columns, inputs.stride},
+          units, row_factors, pool);
+
+  ProductCall common;
+  common.activations = units;
+  common.row_factors = row_factors;
+  common.digit = form == Prepared::kDigit || form == Prepared::kDigitWords;
+  common.words = form == Prepared::kWideWords || form == Prepared::kDigitWords;
+  common.rows = part.rows;
+  const Pieces shares(set, common, part, pool.size());
+  shared_items(pool, shares.count(), false, [&](int64_t item, int) { shares.multiply(item); });
+}
 
 }  // namespace
 
@@ -227,7 +294,7 @@ Result<std::unique_ptr<ops::Matrix>> pack_matrix(const EncodedMatrix& source, In
 size_t matmul_scratch_bytes(int64_t rows, int64_t max_columns) {
   size_t units = 0;
   for (const Prepared form : {Prepared::kWide, Prepared::kDigit, Prepared::kWideWords,
-                              Prepared::kFloat, Prepared::kScaledFloat}) {
+                              Prepared::kFloat, Prepared::kScaledFloat, Prepared::kPairs}) {
     units = std::max(units, prepared_bytes(form, rows, max_columns));
   }
   const size_t factors = aligned(static_cast<size_t>(rows) * sizeof(float));
@@ -256,25 +323,21 @@ void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64
       set[count++] = &products[i];
     }
     Scratch pieces(scratch);
-    const Prepared form = form_for(leader, rows);
-    auto* units = pieces.take<std::byte>(prepared_bytes(form, rows, columns));
-    auto* row_factors = pieces.take<float>(static_cast<size_t>(rows) * sizeof(float));
     RowSpan inputs{x, rows, columns, stride};
     if (recipe_of(leader) != ActivationScheme::kNone) {
       auto* values = pieces.take<float>(static_cast<size_t>(rows * columns) * sizeof(float));
       apply_recipe(leader, inputs, values, pool);
       inputs = {values, rows, columns, columns};
     }
-    prepare(form, inputs, units, row_factors, pool);
-
-    ProductCall common;
-    common.activations = units;
-    common.row_factors = row_factors;
-    common.digit = form == Prepared::kDigit || form == Prepared::kDigitWords;
-    common.words = form == Prepared::kWideWords || form == Prepared::kDigitWords;
-    common.rows = rows;
-    const Pieces shares({set.data(), count}, common, pool.size());
-    shared_items(pool, shares.count(), false, [&](int64_t item, int) { shares.multiply(item); });
+    const std::span<const DenseProduct* const> same{set.data(), count};
+    if (!roles_differ(leader, rows)) {
+      multiply_part(same, inputs, {0, rows, false}, pieces, pool);
+      continue;
+    }
+    for (const Part& part :
+         {Part{0, answer_rows, false}, Part{answer_rows, rows - answer_rows, true}}) {
+      if (part.rows > 0) multiply_part(same, inputs, part, pieces, pool);
+    }
   }
 }
 

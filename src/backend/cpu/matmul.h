@@ -39,8 +39,8 @@ struct DenseProduct {
 };
 
 // x [rows, K], stride in floats. The first answer_rows rows are an answer's, the rest a prompt's:
-// an instruction set may sum the two differently (none does yet). Within each role a row's bits do
-// not depend on the number of rows, threads or neighbours. At most 16 products.
+// an instruction set may sum the two differently (AMX does for BF16 and FP8). Within each role a
+// row's bits do not depend on the number of rows, threads or neighbours. At most 16 products.
 void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64_t answer_rows,
             std::span<const DenseProduct> products, std::span<std::byte> scratch, ThreadPool& pool);
 

@@ -101,27 +101,57 @@ void make_words(const float* x, bool digit, WordUnit& unit) {
   }
 }
 
-// The power of two that brings a row's maximum to 2^100 .. 2^101: products with codes that stand
-// for value * 2^-120 then keep clear of the subnormal range, and sums of overflow.
-int scale_exponent(const float* x, int64_t columns) {
+uint32_t row_largest_bits(const float* x, int64_t columns) {
   uint32_t largest = 0;
   for (int64_t k = 0; k < columns; k += 4096) {
     largest = std::max(largest,
                        largest_bits(x + k, static_cast<int>(std::min<int64_t>(4096, columns - k))));
   }
+  return largest;
+}
+
+// The power of two that brings a row's maximum to 2^100 .. 2^101: products with codes that stand
+// for value * 2^-120 then keep clear of the subnormal range, and sums of overflow.
+int scale_exponent(const float* x, int64_t columns) {
+  const uint32_t largest = row_largest_bits(x, columns);
   if (largest == 0 || largest >= kInfinityBits) return 0;
   return 100 - std::max(std::ilogb(std::bit_cast<float>(largest)), -27);
 }
 
+// The power of two that brings a row's maximum to 1 .. 2, as far as it is a normal float.
+int unit_exponent(const float* x, int64_t columns) {
+  const uint32_t largest = row_largest_bits(x, columns);
+  if (largest == 0 || largest >= kInfinityBits) return 0;
+  return -std::clamp(std::ilogb(std::bit_cast<float>(largest)), -100, 100);
+}
+
+// To nearest even; a NaN stays one.
+uint16_t to_bf16(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffffu) > kInfinityBits) return 0x7fc0;
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+// An infinity leaves a NaN in the lower part, and so in the result.
+void make_pairs(const float* x, float factor, PairUnit& unit) {
+  for (int i = 0; i < kFloatColumns; ++i) {
+    const float value = x[i] * factor;
+    unit.high[i] = to_bf16(value);
+    unit.low[i] = to_bf16(value - std::bit_cast<float>(uint32_t{unit.high[i]} << 16));
+  }
+}
+
 int64_t unit_columns(Prepared form) {
-  return form == Prepared::kFloat || form == Prepared::kScaledFloat ? kFloatColumns
-                                                                    : kIntegerColumns;
+  const bool is_float =
+      form == Prepared::kFloat || form == Prepared::kScaledFloat || form == Prepared::kPairs;
+  return is_float ? kFloatColumns : kIntegerColumns;
 }
 
 size_t unit_bytes(Prepared form) {
   if (form == Prepared::kWide) return sizeof(WideUnit);
   if (form == Prepared::kDigit) return sizeof(DigitUnit);
   if (form == Prepared::kWideWords || form == Prepared::kDigitWords) return sizeof(WordUnit);
+  if (form == Prepared::kPairs) return sizeof(PairUnit);
   return kFloatColumns * sizeof(float);
 }
 
@@ -142,6 +172,8 @@ void prepare_unit(Prepared form, const float* x, float factor, std::byte* out) {
       for (int i = 0; i < kFloatColumns; ++i) to[i] = x[i] * factor;
       return;
     }
+    case Prepared::kPairs:
+      return make_pairs(x, factor, *reinterpret_cast<PairUnit*>(out));
   }
 }
 
@@ -163,6 +195,10 @@ void prepare(Prepared form, const RowSpan& span, std::byte* out, float* row_fact
       const int exponent = scale_exponent(x, span.columns);
       factor = std::ldexp(1.0f, exponent);
       row_factors[row] = std::ldexp(1.0f, 120 - exponent);
+    } else if (form == Prepared::kPairs) {
+      const int exponent = unit_exponent(x, span.columns);
+      factor = std::ldexp(1.0f, exponent);
+      row_factors[row] = std::ldexp(1.0f, -exponent);
     }
     for (int64_t u = 0; u < units; ++u) {
       std::byte* to = out + static_cast<size_t>(u * span.rows + row) * unit_bytes(form);

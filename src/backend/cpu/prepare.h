@@ -17,6 +17,7 @@ enum class Prepared : uint8_t {
   kFloat,        // floats as they are
   kScaledFloat,  // times a power of two per row, for E4M3 codes, which kernels read as value *
                  // 2^-120
+  kPairs,  // PairUnit; times a power of two per row that keeps the lower part clear of denormals
 };
 
 // Rows to prepare. x [rows, columns], stride in floats.

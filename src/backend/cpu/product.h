@@ -124,13 +124,21 @@ struct WordUnit {
 
 static_assert(sizeof(WideUnit) == 768 && sizeof(DigitUnit) == 512 && sizeof(WordUnit) == 768);
 
+// 128 columns of a row as two bf16 each, high + low = x but for 2^-17 of it, for bf16 tiles.
+struct PairUnit {
+  uint16_t high[kFloatColumns];
+  uint16_t low[kFloatColumns];
+};
+
+static_assert(sizeof(PairUnit) == 512);
+
 inline constexpr int kLargestCode = 16319;
 
 // One matrix, a range of its groups, all rows of the step.
 struct ProductCall {
   const PackedView* weight = nullptr;
   // Integer codes: WideUnit, DigitUnit or WordUnit [units][rows]. Float codes: float
-  // [units][rows][128].
+  // [units][rows][128]; amx::float_product: PairUnit [units][rows].
   const void* activations = nullptr;
   const float* row_factors = nullptr;  // [rows], multiplied into the result
   bool digit = false;                  // one digit, scale per 32
@@ -171,6 +179,8 @@ namespace amx {
 // The bits of avx512vnni::integer_product, by tiles. The process needs the system's leave
 // (detect.h).
 void integer_product(const ProductCall& call);
+// BF16, and E4M3 without scales per 32 columns. Its bits are its own: for rows read as prompt.
+void float_product(const ProductCall& call);
 }  // namespace amx
 
 }  // namespace sluice::cpu

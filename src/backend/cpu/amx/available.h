@@ -12,21 +12,16 @@ struct TileMachine {
   uint32_t leaf_seven_edx = 0;  // CPUID leaf 7, subleaf 0
   uint64_t enabled_state = 0;   // XCR0
   bool (*request)() = nullptr;  // asks the system for the tile registers; true: granted
-  ProductFunction product = nullptr;
+  ProductFunction integer_product = nullptr, float_product = nullptr;
 };
 
 // True if the processor has AMX-TILE, AMX-INT8 and AMX-BF16, the system saves tiles and grants them
-// to this process, and `product` gives the known results of the self-check. Warns where only the
-// last or the last two fail. Neither request nor product is called before what stands in front of
-// it holds.
+// to this process, and the products give the known results of the self-check. Warns where only the
+// last or the last two fail. Nothing is called before what stands in front of it holds.
 bool can_use_tiles(const TileMachine& machine);
 
 // arch_prctl(ARCH_REQ_XCOMP_PERM) for the tile data: for the whole process, its threads to come
 // included. False where the system is not Linux or refuses.
 bool request_tiles();
-
-// Multiplies small matrices whose results are exact integers, bytes and table codes, both
-// activation modes, in two tiles of rows, and compares all bits.
-bool passes_self_check(ProductFunction product);
 
 }  // namespace sluice::cpu::amx

@@ -39,10 +39,10 @@ void decode_tile_panel(const uint8_t* codes, const int8_t* values, TilePanel& pa
   for (int pair = 0; pair < 4; ++pair) {
     SLUICE_UNROLL
     for (int j = 0; j < 8; ++j) {
-      Codes even, odd;
-      decode_lines<kSource>(codes, table, pair, j, even, odd);
-      store_signed<kSource>(panel.lines[16 * pair + j], even);
-      store_signed<kSource>(panel.lines[16 * pair + 8 + j], odd);
+      store_signed<kSource>(panel.lines[16 * pair + j],
+                            decode_line<kSource>(codes, table, pair, 0, j));
+      store_signed<kSource>(panel.lines[16 * pair + 8 + j],
+                            decode_line<kSource>(codes, table, pair, 1, j));
     }
   }
 }

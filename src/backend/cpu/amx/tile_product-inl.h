@@ -24,13 +24,14 @@ constexpr int64_t kTileBlockRows = 128;  // rows per pass over a group's units
 
 template <bool kHalf, bool kDigit>
 struct TileForm {
-  static constexpr int kDigits = kDigit ? 1 : 2;
+  using Rows = Activations<kDigit, false>;
+  static constexpr int kDigits = Rows::kDigits;
   static constexpr int kColumns = kHalf ? 16 : kGranule;  // of a scale group
   static constexpr int kParts = kHalf ? 2 : 1;            // steps a unit
   static constexpr int kSides = 4 / kDigits;              // scale groups a turn: four C tiles
   static constexpr int kTurns = kStepGroups / kSides;
   static constexpr int kFoldRows = kStepRows / kTurns;
-  static constexpr int64_t kRowBytes = kDigit ? sizeof(DigitUnit) : sizeof(WideUnit);
+  static constexpr int64_t kRowBytes = Rows::kBytes;
 };
 
 // C tiles as stored, modulo 2^32.
@@ -101,26 +102,11 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
       SLUICE_UNROLL
       for (int row = 0; row < kRows; ++row) {
         const uint8_t* a = step.activations + (first + row) * Form::kRowBytes;
-        const uint8_t* sum =
-            a + Form::kDigits * kIntegerColumns + (kHalf ? 4 * index : 64 + 4 * granule);
         const Ints now = joined(sums, group, first + row);
-        const Floats whole = Lanes::to_float(Lanes::subtract(now, before[row][side]));
+        const Ints whole = Lanes::subtract(now, before[row][side]);
         before[row][side] = now;
-        if constexpr (kDigit) {
-          const Floats digit_scale =
-              Lanes::broadcast_load(a + offsetof(DigitUnit, scale) + 4 * granule);
-          values[row] = Lanes::fma(Lanes::multiply(whole, digit_scale), scale, values[row]);
-          if constexpr (kMin) {
-            const Floats sum_value = Lanes::multiply(Lanes::broadcast_to_float(sum), digit_scale);
-            values[row] = Lanes::fnma(sum_value, Lanes::load(step.scales->min[line]), values[row]);
-          }
-        } else {
-          values[row] = Lanes::fma(whole, scale, values[row]);
-          if constexpr (kMin) {
-            values[row] = Lanes::fnma(Lanes::broadcast_to_float(sum),
-                                      Lanes::load(step.scales->min[line]), values[row]);
-          }
-        }
+        add_scaled<typename Form::Rows, kHalf, kMin, kDigit>(
+            whole, scale, step.scales->min[line], granule, kHalf ? index : granule, a, values[row]);
       }
     }
   }
@@ -132,7 +118,7 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
       Lanes::store(work.unit_sums[first + row], values[row]);
     } else {
       const uint8_t* scale =
-          step.activations + (first + row) * Form::kRowBytes + offsetof(WideUnit, scale);
+          step.activations + (first + row) * Form::kRowBytes + Form::Rows::kScale;
       Lanes::store(totals[row],
                    Lanes::fma(values[row], Lanes::broadcast_load(scale), Lanes::load(totals[row])));
     }
