@@ -109,8 +109,12 @@ void multiply_share(std::span<const DenseProduct* const> set, const ProductCall&
     const auto& matrix = static_cast<const PackedMatrix&>(*product->weight);
     ProductCall call = common;
     call.weight = &matrix.view();
-    call.first_group = matrix.view().groups * member / size;
-    call.last_group = matrix.view().groups * (member + 1) / size;
+    const int64_t groups = matrix.view().groups;
+    const bool all = product->part.empty();
+    const int64_t begin = all ? 0 : product->part.first / kGroupRows;
+    const int64_t end = all ? groups : (product->part.end + kGroupRows - 1) / kGroupRows;
+    call.first_group = begin + (end - begin) * member / size;
+    call.last_group = begin + (end - begin) * (member + 1) / size;
     call.out = product->out;
     call.stride = product->stride;
     if (call.first_group < call.last_group) choose_product(matrix.set(), matrix.view().unit)(call);
