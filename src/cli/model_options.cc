@@ -13,6 +13,11 @@ void ModelOptions::declare(CLI::App& app) {
   app.add_option("--draft-depth", draft_depth,
                  "drafts per step, 0 (off) to 8, or auto: as many as pay")
       ->capture_default_str();
+  app.add_option(
+         "--draft-head", draft_head,
+         "vocabulary of drafts: full, the first N ids, or auto: what the texts at hand use; "
+         "moves time, never an answer")
+      ->capture_default_str();
 }
 
 void ModelOptions::declare_model(CLI::App& app) {
@@ -84,6 +89,19 @@ Result<int> ModelOptions::drafts() const {
     return usage_error("--draft-depth", fmt::format("\"{}\" is not 0 to 8 or auto", draft_depth));
   }
   return depth;
+}
+
+Result<int64_t> ModelOptions::draft_rows() const {
+  if (draft_head == "auto") return runtime::DraftVocabulary::kThatPay;
+  if (draft_head == "full") return runtime::DraftVocabulary::kAll;
+  int64_t rows = 0;
+  const char* end = draft_head.data() + draft_head.size();
+  const auto parsed = std::from_chars(draft_head.data(), end, rows);
+  if (parsed.ec != std::errc{} || parsed.ptr != end || rows < 1) {
+    return usage_error("--draft-head",
+                       fmt::format("\"{}\" is not auto, full or a number of ids", draft_head));
+  }
+  return rows;
 }
 
 const char* activation_mode_name(ops::ActivationMode mode) {

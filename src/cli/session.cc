@@ -216,6 +216,7 @@ Status finish_loading(const Console& console, const ModelOptions& options, Loade
                       runtime::EngineShape shape) {
   SLUICE_ASSIGN(shape.kv, options.kv_format(*loaded.backend));
   SLUICE_ASSIGN(shape.draft_depth, options.drafts());
+  SLUICE_ASSIGN(shape.draft_rows, options.draft_rows());
   SLUICE_ASSIGN(shape.saved_states, options.saved_states());
   shape.adaptive_depth = options.adaptive_drafts();
   if (!loaded.binding.mtp_usable) shape.draft_depth = 0;

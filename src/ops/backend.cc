@@ -155,6 +155,10 @@ void Backend::matmul(const MatmulArgs& a) {
     SLUICE_CHECK(product.weight->columns() == a.x.columns, "weight [{}, {}], x has {} columns",
                  product.weight->rows(), product.weight->columns(), a.x.columns);
     check_shape(product.out, a.x.rows, product.weight->rows(), "out");
+    const auto [first, end] = product.part;
+    SLUICE_CHECK(first >= 0 && first <= end && end <= product.weight->rows() &&
+                     first % kGrid == 0 && (end % kGrid == 0 || end == product.weight->rows()),
+                 "outputs {} to {} of {}", first, end, product.weight->rows());
   }
   do_matmul(a);
 }
@@ -298,6 +302,12 @@ void Backend::argmax(const ArgmaxArgs& a) {
   check_view(a.logits, "logits");
   SLUICE_CHECK(static_cast<int64_t>(a.tokens.size()) == a.logits.rows, "{} tokens, {} rows",
                a.tokens.size(), a.logits.rows);
+  int64_t end = 0;
+  for (const Range& range : a.among) {
+    SLUICE_CHECK(range.first >= end && range.end > range.first && range.end <= a.logits.columns,
+                 "columns {} to {} behind {} of {}", range.first, range.end, end, a.logits.columns);
+    end = range.end;
+  }
   do_argmax(a);
 }
 

@@ -171,9 +171,19 @@ struct RmsNormArgs {
   View out;  // [rows, D]; may be empty with delta: then only the addition is done
 };
 
+// Rows of a weight, or columns of its outputs: [first, end).
+struct Range {
+  int64_t first = 0, end = 0;
+  bool empty() const { return first == end; }
+  int64_t count() const { return end - first; }
+};
+
 struct Product {
   const Matrix* weight = nullptr;  // [N, K]
   View out;                        // [rows, N]
+  // Outputs to make, each with the bits it has in the whole product; the others keep what they
+  // hold. Begins and ends at multiples of kGrid, or at N. Nothing: all.
+  Range part = {};
 };
 
 // Products of one input with several matrices, so that the input is prepared (quantized, reordered)
@@ -284,6 +294,9 @@ struct GatherRowsArgs {
 struct ArgmaxArgs {
   View logits;                // [rows, V]
   std::span<int32_t> tokens;  // out, one per row; the first maximum wins
+  // Columns to look at: ascending, none empty. Nothing: all. A row without a number among them
+  // gives the first column of the first range.
+  std::span<const Range> among = {};
 };
 
 // ---------------------------------------------------------------------------------------------

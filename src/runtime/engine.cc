@@ -1,5 +1,7 @@
 #include "runtime/engine.h"
 
+#include <numeric>
+
 #include "base/check.h"
 #include "runtime/engine_loop.h"
 
@@ -15,6 +17,11 @@ std::string_view finish_reason_name(FinishReason reason) {
       return "cancelled";
   }
   return "unknown";
+}
+
+double DraftCounts::mean_head_rows() const {
+  const int64_t all = std::accumulate(proposed.begin(), proposed.end(), int64_t{0});
+  return all == 0 ? 0 : static_cast<double>(head_rows) / static_cast<double>(all);
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const model::TextModel& model,

@@ -64,6 +64,9 @@ struct DraftCounts {
   int depth = 0;                            // greatest depth allowed
   int64_t steps = 0;                        // verification steps with at least one draft
   std::vector<int64_t> proposed, accepted;  // by draft position
+  int64_t head_rows = 0;  // of the output head that were multiplied, over all that was proposed
+
+  double mean_head_rows() const;  // for one proposal; 0 without any
 };
 
 struct RequestReport {

@@ -55,7 +55,7 @@ Status Engine::Loop::take_memory() {
   SLUICE_ASSIGN(workspace, model::Workspace::create(model.config(), backend, shape.max_rows(),
                                                     shape.max_logit_rows()));
   if (drafts) {
-    SLUICE_ASSIGN(drafter, MtpDrafter::create(model, shape.max_rows()));
+    SLUICE_ASSIGN(drafter, MtpDrafter::create(model, shape.max_rows(), shape.draft_rows));
   }
   SLUICE_ASSIGN(prefixes, PrefixCache::create(model, shape, extra, *cache, *recurrent, drafts));
   use = prefixes->use();
@@ -234,6 +234,7 @@ void Engine::Loop::start(Sequence& sequence) {
                              sequence.token_limit - sequence.prompt_length);
   }
   if (request.grammar) sequence.mask = request.grammar->begin();
+  if (drafter) drafter->vocabulary().on_prompt(request.prompt);
   sequence.rows_before = prompt_rows_read;
   sequence.slot = free_slots.back();
   free_slots.pop_back();
@@ -271,6 +272,8 @@ void Engine::Loop::propose(const StepPlan& plan, const ops::View& hidden) {
     if (sequence.drafts.empty()) continue;
     ++sequence.draft_counts.steps;
     for (size_t i = 0; i < sequence.drafts.size(); ++i) ++sequence.draft_counts.proposed[i];
+    sequence.draft_counts.head_rows +=
+        drafter->vocabulary().rows() * static_cast<int64_t>(sequence.drafts.size());
     sequence.listener->on_drafts(static_cast<int64_t>(sequence.tokens.size()), sequence.drafts);
   }
 }

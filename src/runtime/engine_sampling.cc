@@ -117,6 +117,7 @@ void Engine::Loop::take_token(Sequence& sequence, const SampledToken& token, boo
   if (sequence.output_tokens() == 0) sequence.first_token = Clock::now();
   sequence.tokens.push_back(token.id);
   sequence.counts.add_output(token.id);
+  if (drafter) drafter->vocabulary().on_answer(token.id);
   if (sequence.thought) {
     sequence.thought->push(token.id, tokenizer != nullptr ? tokenizer->bytes(token.id) : "");
   }

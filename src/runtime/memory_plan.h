@@ -9,6 +9,7 @@
 #include "model/text/text_model.h"
 #include "ops/backend.h"
 #include "runtime/cache/packed_state.h"
+#include "runtime/spec/draft_vocabulary.h"
 
 namespace sluice::runtime {
 
@@ -29,9 +30,10 @@ struct EngineShape {
   ops::KvFormat kv = ops::KvFormat::kBF16;
   int draft_depth = 0;  // greatest number of drafts per step; 0 = the draft head is not loaded
   bool adaptive_depth = false;  // each sequence's depth follows what its drafts are worth
-  int64_t prompt_rows = 512;    // prompt tokens read per step, at most; a multiple of 64
-  bool keep_pace = false;       // fewer of them beside answers (scheduler/prompt_pace.h)
-  uint64_t prefix_cache = 0;    // bytes for prompts that have been read; 0: each is read anew
+  int64_t draft_rows = DraftVocabulary::kAll;  // rows of the output head behind proposals
+  int64_t prompt_rows = 512;  // prompt tokens read per step, at most; a multiple of 64
+  bool keep_pace = false;     // fewer of them beside answers (scheduler/prompt_pace.h)
+  uint64_t prefix_cache = 0;  // bytes for prompts that have been read; 0: each is read anew
   StateForm saved_states = StateForm::kF32;  // other forms hold more of them and are lossy
   DiskCache disk;                            // needs a prefix cache
 

@@ -18,8 +18,9 @@ TEST(BenchCommand, OneDocumentAndAPicture) {
   const test::TemporaryFolder folder;
   const std::string picture = (folder.path() / "bench.svg").string();
   const ProgramResult result = run_program(
-      {"bench", "--threads", "1", "--prompt", "64", "--rows", "1,2", "--drafts", "1", "--context",
-       "64", "--repeat", "1", "--steps", "2", "--svg", picture, "sprout", "--json"});
+      {"bench", "--threads",    "1",      "--prompt",  "64",    "--rows",   "1,2", "--drafts",
+       "1",     "--draft-head", "0,1024", "--context", "64",    "--repeat", "1",   "--steps",
+       "2",     "--svg",        picture,  "sprout",    "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json document = result.json();
   for (const char* key :
@@ -33,7 +34,10 @@ TEST(BenchCommand, OneDocumentAndAPicture) {
     EXPECT_GT(document.find("machine")->find(key)->find("median")->as_double().value_or(0), 0)
         << key;
   const Json::Array& figures = document.find("figures")->items();
-  ASSERT_EQ(figures.size(), 5u) << result.out;
+  ASSERT_EQ(figures.size(), 6u) << result.out;
+  EXPECT_EQ(figures[3].find("draft_head")->as_int64(), 0);
+  EXPECT_EQ(figures[4].find("draft_head")->as_int64(), 1024);
+  EXPECT_LT(figures[4].find("read_bytes")->as_int64(), figures[3].find("read_bytes")->as_int64());
   for (const Json& figure : figures) {
     for (const char* key :
          {"tokens_per_second", "milliseconds", "floor_tokens_per_second", "share_of_floor"})

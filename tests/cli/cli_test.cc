@@ -71,6 +71,8 @@ TEST(Cli, WrongCommandLinesAreExitTwo) {
            {"generate", model(), "--ids", "1", "--kv", "int3"},
            {"generate", model(), "--ids", "1", "--backend", "abacus"},
            {"generate", model(), "--ids", "1", "--draft-depth", "9"},
+           {"generate", model(), "--ids", "1", "--draft-head", "half"},
+           {"generate", model(), "--ids", "1", "--draft-head", "0"},
            {"generate", model(), "--ids", "1", "--text", "a"},
            {"generate", model()},
            {"serve", model(), "--reuse-answers", "maybe"},
@@ -142,9 +144,9 @@ TEST(Cli, ThePlanTellsHowStatesAreSaved) {
 }
 
 TEST(Cli, GenerateGivesTheContractsFields) {
-  const ProgramResult result =
-      run_program({"generate", model(), "--ids", "1,2,3", "--max-tokens", "12", "--temperature",
-                   "0", "--ignore-eos", "--logprobs", "2", "--draft-depth", "2", "--json"});
+  const ProgramResult result = run_program(
+      {"generate", model(), "--ids", "1,2,3", "--max-tokens", "12", "--temperature", "0",
+       "--ignore-eos", "--logprobs", "2", "--draft-depth", "2", "--draft-head", "100", "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const Json answer = result.json();
   EXPECT_EQ(integers(answer.find("ids")).size(), 12u);
@@ -156,6 +158,7 @@ TEST(Cli, GenerateGivesTheContractsFields) {
   }
   EXPECT_EQ(answer.find("draft")->find("depth")->as_int64(), 2);
   EXPECT_EQ(integers(answer.find("draft")->find("proposed")).size(), 2u);
+  EXPECT_EQ(answer.find("draft")->find("head_rows")->as_double(), 128) << "up to the grid";
   EXPECT_EQ(answer.find("logprobs")->items().size(), 12u);
   EXPECT_EQ(answer.find("logprobs")->items()[0].find("top")->items().size(), 2u);
 }

@@ -108,7 +108,9 @@ TEST_F(Door, Matmul) {
   const auto lookup = weight.load(backend_, MatrixUse::kLookup);
   std::vector<Product> products = {{matrix.get(), view(3, 4)}};
   const std::vector<Product> narrow = {{matrix.get(), view(3, 3)}}, none = {{nullptr, view(3, 4)}},
-                             table = {{lookup.get(), view(3, 4)}};
+                             table = {{lookup.get(), view(3, 4)}},
+                             beyond = {{matrix.get(), view(3, 4), {0, 5}}},
+                             odd = {{matrix.get(), view(3, 4), {2, 4}}};
   const MatmulArgs good{view(3, 6), products, 2};
   expect_door<MatmulArgs>(
       &Backend::matmul, good,
@@ -117,6 +119,8 @@ TEST_F(Door, Matmul) {
        {[&](MatmulArgs& a) { a.answer_rows = -1; }, "answer rows -1 of 3"},
        {[&](MatmulArgs& a) { a.products = narrow; }, "out is [3, 3], expected [3, 4]"},
        {[&](MatmulArgs& a) { a.products = none; }, "no weight"},
+       {[&](MatmulArgs& a) { a.products = beyond; }, "outputs 0 to 5 of 4"},
+       {[&](MatmulArgs& a) { a.products = odd; }, "outputs 2 to 4 of 4"},
        {[&](MatmulArgs& a) { a.products = table; }, "not loaded for products"}});
 }
 
@@ -291,8 +295,13 @@ TEST_F(Door, GatherAndArgmax) {
        {[&](GatherRowsArgs& a) { a.out = view(3, 4); }, "out is [3, 4], expected [2, 4]"}});
   std::vector<int32_t> tokens(3);
   const ArgmaxArgs good_argmax{view(3, 4), tokens};
-  expect_door<ArgmaxArgs>(&Backend::argmax, good_argmax,
-                          {{[&](ArgmaxArgs& a) { a.logits = view(2, 4); }, "3 tokens, 2 rows"}});
+  const std::vector<Range> beyond = {{1, 5}}, back = {{2, 3}, {0, 1}}, empty = {{2, 2}};
+  expect_door<ArgmaxArgs>(
+      &Backend::argmax, good_argmax,
+      {{[&](ArgmaxArgs& a) { a.logits = view(2, 4); }, "3 tokens, 2 rows"},
+       {[&](ArgmaxArgs& a) { a.among = beyond; }, "columns 1 to 5 behind 0 of 4"},
+       {[&](ArgmaxArgs& a) { a.among = back; }, "columns 0 to 1 behind 3 of 4"},
+       {[&](ArgmaxArgs& a) { a.among = empty; }, "columns 2 to 2 behind 0 of 4"}});
 }
 
 TEST_F(Door, State) {

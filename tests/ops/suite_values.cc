@@ -136,6 +136,33 @@ void check_gather_and_argmax(Backend& backend) {
   }
 }
 
+// Only the ranges are looked at: what lies between is higher.
+void check_argmax_among(Backend& backend) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const int64_t width = 70000;  // a range may be shared out among threads
+  std::vector<float> row(static_cast<size_t>(width), 9.0f);
+  const std::vector<Range> among = {{64, 128}, {192, 40192}, {69936, 70000}};
+  const auto fill = [&](float value) {
+    for (const Range& range : among)
+      std::fill(row.begin() + range.first, row.begin() + range.end, value);
+  };
+  const auto best = [&] {
+    std::vector<int32_t> tokens(1, -1);
+    backend.argmax({Array(backend, 1, width, row), tokens, among});
+    return tokens[0];
+  };
+  fill(-1);
+  EXPECT_EQ(best(), 64);
+  for (const size_t place : {69999u, 40191u, 35000u, 192u, 127u}) {
+    row[place] = 2.0f;  // equal to the later ones that came before
+    EXPECT_EQ(best(), static_cast<int32_t>(place));
+  }
+  fill(nan);
+  EXPECT_EQ(best(), 64);
+  row[69936] = -5;
+  EXPECT_EQ(best(), 69936);
+}
+
 // ---- products
 
 void check_matmul(Backend& backend, const SuiteOptions& options, Format format, int64_t rows,
@@ -177,6 +204,36 @@ void check_matmul(Backend& backend, const SuiteOptions& options, Format format, 
   EXPECT_TRUE(out.gaps_untouched());
 }
 
+// A part has the bits of the whole, and nothing beside it is written.
+void check_parts(Backend& backend, Format format, int64_t rows) {
+  SCOPED_TRACE(std::string(format_name(format)) + " " + std::to_string(rows) + " rows");
+  const int64_t features = 299, columns = 256;
+  const Weight weight(format, features, columns, 7);
+  const auto matrix = weight.load(backend, MatrixUse::kProduct);
+  ASSERT_TRUE(backend.reserve_scratch(rows, columns).ok());
+  const Array x(backend, rows, columns, random_values(8, rows * columns, -2, 2));
+  Array whole(backend, rows, features);
+  const Product all{matrix.get(), whole};
+  backend.matmul({x, {&all, 1}, rows});
+  const std::vector<float> made = whole.get();
+  for (const std::vector<Range>& parts :
+       {std::vector<Range>{{0, 64}}, {{128, 192}, {256, 299}}, {{0, 128}, {192, 256}}}) {
+    std::vector<float> before(static_cast<size_t>(rows * features), -77.0f), expected = before;
+    Array out(backend, rows, features, before);
+    std::vector<Product> products;
+    for (const Range& part : parts) {
+      products.push_back({matrix.get(), out, part});
+      for (int64_t r = 0; r < rows; ++r) {
+        std::copy_n(made.begin() + r * features + part.first, part.count(),
+                    expected.begin() + r * features + part.first);
+      }
+    }
+    backend.matmul({x, products, rows});
+    EXPECT_EQ(bits_of(out.get()), bits_of(expected));
+    EXPECT_TRUE(out.gaps_untouched());
+  }
+}
+
 }  // namespace
 
 void check_values(const BackendFactory& make_backend, const SuiteOptions& options) {
@@ -190,12 +247,14 @@ void check_values(const BackendFactory& make_backend, const SuiteOptions& option
     for (const int64_t answer_rows : {0, 5, 64, 130}) {
       check_matmul(*backend, options, format, 130, answer_rows, 33, 160);
     }
+    for (const int64_t rows : {1, 3}) check_parts(*backend, format, rows);
   }
   for (const int64_t width : {1, 15, 64, 83, 1000}) {
     check_rms_norm(*backend, options, 3, width);
     check_swiglu(*backend, options, 3, width);
   }
   check_gather_and_argmax(*backend);
+  check_argmax_among(*backend);
   check_attention_values(*backend, options);
   check_gdn_values(*backend, options);
 }

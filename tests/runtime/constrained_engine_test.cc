@@ -23,11 +23,12 @@ struct Rule {
   TokenId opener = -1;
   size_t length = 20;
   size_t dead_end = 1'000;  // tokens after which none is allowed
+  TokenId least = 0;        // lower ids are forbidden
 
   bool allows(std::span<const TokenId> before, TokenId id) const {
     const size_t bound = bound_from(before);
     if (bound > before.size()) return true;
-    if (before.size() >= dead_end) return false;
+    if (before.size() >= dead_end || id < least) return false;
     const TokenId last = before.empty() ? 0 : before.back();
     return (id + last + static_cast<TokenId>(before.size())) % 3 == 0;
   }
@@ -154,6 +155,37 @@ TEST_P(ConstrainedEngine, DraftsNeverChangeAnAnswer) {
       EXPECT_GT(answer.report.draft.proposed[0], 0);
     }
   }
+}
+
+// Only what the grammar allows of a part of the vocabulary is proposed.
+TEST_P(ConstrainedEngine, DraftVocabulariesNeverChangeAnAnswer) {
+  const Rule rule;
+  for (const double temperature : {0.0, 0.9}) {
+    const Request what = request(rule, temperature);
+    const std::vector<TokenId> plain = run_one(*model().engine(shape(0)), what).ids;
+    for (const int64_t rows : {64, 192}) {
+      EngineShape wanted = shape(3);
+      wanted.draft_rows = rows;
+      const Answer answer = run_one(*model().engine(wanted), what);
+      EXPECT_EQ(answer.ids, plain) << rows << " rows, temperature " << temperature;
+      expect_kept(rule, answer, what.prompt.size(), std::to_string(rows) + " rows");
+      for (const std::vector<int32_t>& round : answer.drafts) {
+        for (size_t i = 1; i < round.size(); ++i) EXPECT_LT(round[i], rows);
+      }
+    }
+  }
+}
+
+TEST_P(ConstrainedEngine, APartWithoutAnAllowedTokenProposesNone) {
+  const Rule rule{.least = 128};
+  const Request what = request(rule, 0.9);
+  const Answer plain = run_one(*model().engine(shape(0)), what);
+  EngineShape wanted = shape(3);
+  wanted.draft_rows = 128;
+  const Answer answer = run_one(*model().engine(wanted), what);
+  EXPECT_EQ(answer.ids, plain.ids);
+  EXPECT_TRUE(answer.drafts.empty());
+  expect_kept(rule, answer, what.prompt.size(), "least 128");
 }
 
 // The grammar begins in the middle of a step: drafts before it are free, those behind it bound.

@@ -86,6 +86,67 @@ TEST_P(EngineOn, DraftsNeverChangeAnAnswer) {
   }
 }
 
+// Proposals come from the part of the vocabulary alone; what is drawn does not know of it.
+TEST_P(EngineOn, DraftVocabulariesNeverChangeAnAnswer) {
+  for (const double temperature : {0.0, 0.9}) {
+    const Request what = request(random_prompt(30, 3, vocabulary()), 120, temperature, 11);
+    const std::vector<int32_t> plain = run_one(*model().engine(shape(0)), what).ids;
+    EXPECT_GT(*std::max_element(plain.begin(), plain.end()), 127);
+    for (const int64_t rows : {64, 128, 296}) {
+      EngineShape wanted = shape(3);
+      wanted.draft_rows = rows;
+      const Answer answer = run_one(*model().engine(wanted), what);
+      EXPECT_EQ(answer.ids, plain) << rows << " rows, temperature " << temperature;
+      EXPECT_EQ(answer.report.draft.mean_head_rows(), static_cast<double>(rows));
+      for (const auto& round : answer.drafts) {
+        for (size_t i = 1; i < round.size(); ++i) EXPECT_LT(round[i], rows);
+      }
+    }
+  }
+}
+
+// An answer that uses low ids alone is soon drafted from these alone.
+TEST_P(EngineOn, TheDraftVocabularyFollowsTheAnswer) {
+  Request what = request(random_prompt(60, 3, 128), 120, 0.9, 11);
+  for (int32_t id = 128; id < vocabulary(); ++id) what.sampling.forbidden_ids.push_back(id);
+  const std::vector<int32_t> plain = run_one(*model().engine(shape(0)), what).ids;
+  EngineShape wanted = shape(2);
+  wanted.draft_rows = DraftVocabulary::kThatPay;
+  const Answer answer = run_one(*model().engine(wanted), what);
+  EXPECT_EQ(answer.ids, plain);
+  EXPECT_GT(answer.report.draft.mean_head_rows(), 128);
+  EXPECT_LT(answer.report.draft.mean_head_rows(), 230) << "296 at the beginning, then 128";
+  for (const auto& round : answer.drafts) {
+    if (round[0] < 60 + 60) continue;
+    for (size_t i = 1; i < round.size(); ++i) EXPECT_LT(round[i], 128);
+  }
+}
+
+// What the whole head would propose is proposed wherever it lies in the part.
+TEST_P(EngineOn, APartProposesWhatTheWholeWouldOfIt) {
+  Request what = request(random_prompt(30, 4, vocabulary()), 60, 0.0);
+  const Answer whole = run_one(*model().engine(shape(1)), what);
+  EngineShape wanted = shape(1);
+  wanted.draft_rows = 192;
+  const Answer part = run_one(*model().engine(wanted), what);
+  ASSERT_EQ(part.ids, whole.ids);
+  std::map<int32_t, int32_t> proposed;  // by the number of tokens before
+  for (const auto& round : part.drafts) proposed[round[0]] = round[1];
+  int same = 0, other = 0;
+  for (const auto& round : whole.drafts) {
+    if (!proposed.contains(round[0])) continue;
+    if (round[1] < 192) {
+      EXPECT_EQ(proposed[round[0]], round[1]);
+      ++same;
+    } else {
+      EXPECT_NE(proposed[round[0]], round[1]);
+      ++other;
+    }
+  }
+  EXPECT_GT(same, 5);
+  EXPECT_GT(other, 5);
+}
+
 TEST_P(EngineOn, PenaltiesAndLogprobsAreTheSameWithDrafts) {
   Request what = request(random_prompt(20, 5, vocabulary()), 30, 0.7, 5);
   what.sampling.presence_penalty = 1;

@@ -191,8 +191,12 @@ class Pieces {
     const int64_t member = item / a_member(), piece = item % a_member();
     const DenseProduct& product = *set_[static_cast<size_t>(piece / a_product_)];
     const PackedView& weight = matrix(product).view();
-    const int64_t begin = weight.groups * member / members_,
-                  groups = weight.groups * (member + 1) / members_ - begin, i = piece % a_product_;
+    const bool all = product.part.empty();
+    const int64_t first = all ? 0 : product.part.first / kGroupRows,
+                  last = all ? weight.groups : (product.part.end + kGroupRows - 1) / kGroupRows,
+                  begin = first + (last - first) * member / members_,
+                  groups = first + (last - first) * (member + 1) / members_ - begin,
+                  i = piece % a_product_;
     ProductCall call = common_;
     call.weight = &weight;
     // Even numbers of groups: kernels multiply two together.

@@ -36,6 +36,7 @@ struct DenseProduct {
   const ops::Matrix* weight = nullptr;  // made by pack_matrix
   float* out = nullptr;                 // [rows, N]
   int64_t stride = 0;
+  ops::Range part = {};  // as in ops::Product
 };
 
 // x [rows, K], stride in floats. The first answer_rows rows are an answer's, the rest a prompt's:

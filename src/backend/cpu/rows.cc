@@ -36,7 +36,7 @@ void CpuBackend::do_matmul(const ops::MatmulArgs& args) {
   products_.clear();
   for (const ops::Product& product : args.products) {
     const Rows out = rows_of(product.out);
-    products_.push_back({product.weight, out.data, out.stride});
+    products_.push_back({product.weight, out.data, out.stride, product.part});
   }
   cpu::matmul(x.data, x.rows, x.columns, x.stride, args.answer_rows, products_,
               {matmul_scratch_.data(), matmul_scratch_.size()}, pool_);
@@ -64,24 +64,31 @@ void CpuBackend::do_gather_rows(const ops::GatherRowsArgs& args) {
 void CpuBackend::do_argmax(const ops::ArgmaxArgs& args) {
   const Rows logits = rows_of(args.logits);
   constexpr int64_t kPart = 32768;
-  const int64_t parts = (logits.columns + kPart - 1) / kPart;
-  std::vector<int64_t> best(static_cast<size_t>(logits.rows * parts));
-  static_items(pool_, logits.rows * parts, false, [&](int64_t item, int) {
-    const int64_t r = item / parts, first = item % parts * kPart;
-    const int64_t count = std::min(kPart, logits.columns - first);
-    best[static_cast<size_t>(item)] = first + rows_.first_maximum(logits.row(r) + first, count);
+  const ops::Range all{0, logits.columns};
+  std::vector<ops::Range> parts;
+  for (const ops::Range& range : args.among.empty() ? std::span(&all, 1) : args.among) {
+    for (int64_t first = range.first; first < range.end; first += kPart)
+      parts.push_back({first, std::min(first + kPart, range.end)});
+  }
+  const auto count = static_cast<int64_t>(parts.size());
+  std::vector<int64_t> best(static_cast<size_t>(logits.rows * count));
+  static_items(pool_, logits.rows * count, false, [&](int64_t item, int) {
+    const ops::Range& part = parts[static_cast<size_t>(item % count)];
+    best[static_cast<size_t>(item)] =
+        part.first + rows_.first_maximum(logits.row(item / count) + part.first, part.count());
   });
   for (int64_t r = 0; r < logits.rows; ++r) {
     // A later part wins only if it is larger, so the first maximum of the row does; a row of
-    // values that are not numbers gives token 0.
+    // values that are not numbers gives the first column.
     const float* const row = logits.row(r);
     int64_t winner = -1;
-    for (int64_t part = 0; part < parts; ++part) {
-      const int64_t at = best[static_cast<size_t>(r * parts + part)];
+    for (int64_t part = 0; part < count; ++part) {
+      const int64_t at = best[static_cast<size_t>(r * count + part)];
       if (std::isnan(row[at])) continue;
       if (winner < 0 || row[at] > row[winner]) winner = at;
     }
-    args.tokens[static_cast<size_t>(r)] = static_cast<int32_t>(std::max<int64_t>(winner, 0));
+    if (winner < 0) winner = parts.front().first;
+    args.tokens[static_cast<size_t>(r)] = static_cast<int32_t>(winner);
   }
 }
 

@@ -48,8 +48,9 @@ void RefBackend::do_matmul(const ops::MatmulArgs& args) {
     const auto* weight = dynamic_cast<const ProductMatrix*>(product.weight);
     SLUICE_CHECK(weight != nullptr, "the weight was not loaded for products by this backend");
     const RowsOf out = rows_of(product.out);
-    pool_.for_range(weight->rows(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
+    const ops::Range part = product.part.empty() ? ops::Range{0, weight->rows()} : product.part;
+    pool_.for_range(part.count(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t n = part.first + begin; n < part.first + end; ++n) {
         multiply(x, weight->row(n), weight->columns(), n, out);
       }
     });

@@ -53,14 +53,19 @@ void RefBackend::do_gather_rows(const ops::GatherRowsArgs& args) {
 
 void RefBackend::do_argmax(const ops::ArgmaxArgs& args) {
   const RowsOf logits = rows_of(args.logits);
+  const ops::Range all{0, logits.columns};
+  const std::span<const ops::Range> among = args.among.empty() ? std::span(&all, 1) : args.among;
   for (int64_t r = 0; r < logits.rows; ++r) {
     int64_t best = -1;
-    for (int64_t i = 0; i < logits.columns; ++i) {
-      if (std::isnan(logits.at(r, i))) continue;
-      if (best < 0 || logits.at(r, i) > logits.at(r, best)) best = i;
+    for (const ops::Range& range : among) {
+      for (int64_t i = range.first; i < range.end; ++i) {
+        if (std::isnan(logits.at(r, i))) continue;
+        if (best < 0 || logits.at(r, i) > logits.at(r, best)) best = i;
+      }
     }
-    // A row of NaN alone has no maximum; token 0 keeps the result a token.
-    args.tokens[static_cast<size_t>(r)] = static_cast<int32_t>(std::max<int64_t>(best, 0));
+    // A row of NaN alone has no maximum; the first column keeps the result a token.
+    if (best < 0) best = among.front().first;
+    args.tokens[static_cast<size_t>(r)] = static_cast<int32_t>(best);
   }
 }
 

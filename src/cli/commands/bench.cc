@@ -44,6 +44,8 @@ class Bench : public Command {
     list("--prompt", options_.prompts, 1, int64_t{1} << 20, "lengths of prompts to read");
     list("--rows", options_.rows, 1, 1024, "numbers of answers at once");
     list("--drafts,--draft-depth", options_.drafts, 0, 8, "drafts a step of one answer; 0: none");
+    list("--draft-head", options_.draft_heads, 0, int64_t{1} << 20,
+         "drafts are taken from so many first ids; 0: all");
     list("--context", options_.contexts, 0, int64_t{1} << 20,
          "tokens before one answer, down to a multiple of 64; 0: none");
     app.add_option("--steps", options_.steps, "steps of an answer timed in a repetition")
@@ -98,7 +100,8 @@ class Bench : public Command {
   Status check() {
     std::erase(options_.drafts, 0);
     std::erase(options_.contexts, 0);
-    for (auto* values : {&options_.prompts, &options_.rows, &options_.drafts, &options_.contexts}) {
+    for (auto* values : {&options_.prompts, &options_.rows, &options_.drafts, &options_.draft_heads,
+                         &options_.contexts}) {
       std::sort(values->begin(), values->end());
       values->erase(std::unique(values->begin(), values->end()), values->end());
     }

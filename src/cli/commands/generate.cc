@@ -102,6 +102,7 @@ Json result_json(const Collector& answer, const runtime::Request& request, doubl
   draft.set("steps", report.draft.steps);
   draft.set("proposed", counts_json(report.draft.proposed));
   draft.set("accepted", counts_json(report.draft.accepted));
+  draft.set("head_rows", report.draft.mean_head_rows());
   result.set("draft", std::move(draft));
   if (request.sampling.logprobs >= 0) result.set("logprobs", logprobs_json(answer.logprobs));
   return result;

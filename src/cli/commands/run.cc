@@ -303,6 +303,8 @@ class Run : public Command {
       const bool dim = console.colour();
       fmt::print(stderr, "{}{}{}\n", dim ? kDim : "", closing_line(printer.report),
                  dim ? kPlain : "");
+      if (const double rows = printer.report.draft.mean_head_rows(); rows > 0)
+        console.note(fmt::format("drafts were taken from {:.0f} ids on average", rows));
     }
     messages_ = std::move(messages);
     Json reply = message("assistant", printer.content);

@@ -93,10 +93,10 @@ ops::View MtpHead::forward(const ops::Batch& batch, const ops::View& hidden, ops
   return m;
 }
 
-ops::View MtpHead::logits(const ops::View& m, std::span<const int32_t> rows,
-                          Workspace& workspace) const {
-  if (!weights_->head) return model_->logits(m, rows, workspace);
-  return model_->product_of_rows(*weights_->head, m, rows, workspace);
+ops::View MtpHead::logits(const ops::View& m, std::span<const int32_t> rows, Workspace& workspace,
+                          std::span<const ops::Range> among) const {
+  const ops::Matrix& head = weights_->head ? *weights_->head : *model_->weights_->head;
+  return model_->product_of_rows(head, m, rows, among, workspace);
 }
 
 }  // namespace sluice::model

@@ -23,8 +23,10 @@ class MtpHead {
                     Workspace& workspace, TraceSink* trace = nullptr) const;
 
   // Draft logits of rows of m: the model's own head, unless the file brings one for the drafts
-  // (optional in GGUF). Otherwise as TextModel::logits.
-  ops::View logits(const ops::View& m, std::span<const int32_t> rows, Workspace& workspace) const;
+  // (optional in GGUF). Only the columns `among` are made, at most 16 ranges as in ops::Product;
+  // nothing: all. Otherwise as TextModel::logits.
+  ops::View logits(const ops::View& m, std::span<const int32_t> rows, Workspace& workspace,
+                   std::span<const ops::Range> among = {}) const;
 
  private:
   friend class TextModel;

@@ -43,6 +43,12 @@ Result<std::unique_ptr<TextModel>> TextModel::load(const checkpoint::Checkpoint&
   }
   loader.vector("final_norm", weights.final_norm);
   SLUICE_TRY(loader.matrix(binding.config.tied ? "embedding" : "head", weights.head));
+  const BoundWeight& head = *binding.find(binding.config.tied ? "embedding" : "head");
+  const uint64_t looked_up =
+      binding.config.tied ? 0 : WeightLoader::stored_bytes(*binding.find("embedding"));
+  weights.head_share =
+      static_cast<double>(WeightLoader::stored_bytes(head)) /
+      static_cast<double>(WeightLoader::stored_bytes(binding, Part::kText) - looked_up);
   if (with_mtp) {
     SLUICE_ASSIGN(model->mtp_, MtpHead::load(*model, loader));
   }
@@ -151,13 +157,17 @@ ops::View TextModel::forward(const ops::Batch& batch, ops::KvCache& cache,
   return final;
 }
 
+double TextModel::head_share() const { return weights_->head_share; }
+
 ops::View TextModel::logits(const ops::View& hidden, std::span<const int32_t> rows,
                             Workspace& workspace) const {
-  return product_of_rows(*weights_->head, hidden, rows, workspace);
+  return product_of_rows(*weights_->head, hidden, rows, {}, workspace);
 }
 
 ops::View TextModel::product_of_rows(const ops::Matrix& head, const ops::View& hidden,
-                                     std::span<const int32_t> rows, Workspace& workspace) const {
+                                     std::span<const int32_t> rows,
+                                     std::span<const ops::Range> among,
+                                     Workspace& workspace) const {
   const Workspace::Views& views = workspace.views();
   const auto count = static_cast<int64_t>(rows.size());
   SLUICE_CHECK(count > 0 && count <= views.max_logit_rows, "{} logit rows of {}", count,
@@ -165,8 +175,10 @@ ops::View TextModel::product_of_rows(const ops::Matrix& head, const ops::View& h
   const ops::View gathered = views.logit_rows.first_rows(count),
                   logits = views.logits.first_rows(count);
   backend().gather_rows({.x = hidden, .rows = rows, .out = gathered});
-  const ops::Product product{&head, logits};
-  backend().matmul({.x = gathered, .products = {&product, 1}, .answer_rows = count});
+  std::vector<ops::Product> products;
+  for (const ops::Range& range : among) products.push_back({&head, logits, range});
+  if (among.empty()) products.push_back({&head, logits});
+  backend().matmul({.x = gathered, .products = products, .answer_rows = count});
   return logits;
 }
 

@@ -81,11 +81,15 @@ class TextModel {
   ops::View logits(const ops::View& hidden, std::span<const int32_t> rows,
                    Workspace& workspace) const;
 
+  // The share of the output head in the stored bytes that a step reads.
+  double head_share() const;
+
  private:
   friend class MtpHead;
   TextModel();
   ops::View product_of_rows(const ops::Matrix& head, const ops::View& hidden,
-                            std::span<const int32_t> rows, Workspace& workspace) const;
+                            std::span<const int32_t> rows, std::span<const ops::Range> among,
+                            Workspace& workspace) const;
   struct Weights;
   std::unique_ptr<Weights> weights_;
   std::unique_ptr<MtpHead> mtp_;

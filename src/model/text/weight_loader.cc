@@ -60,9 +60,14 @@ uint64_t WeightLoader::matrix_bytes(const Binding& binding, const ops::Backend& 
 uint64_t WeightLoader::stored_bytes(const Binding& binding, Part part) {
   uint64_t bytes = 0;
   for (const BoundWeight& weight : binding.weights) {
-    if (weight.part != part) continue;
-    for (const checkpoint::StoredTensor* stored : weight.stored) bytes += stored->bytes.size();
+    if (weight.part == part) bytes += stored_bytes(weight);
   }
+  return bytes;
+}
+
+uint64_t WeightLoader::stored_bytes(const BoundWeight& weight) {
+  uint64_t bytes = 0;
+  for (const checkpoint::StoredTensor* stored : weight.stored) bytes += stored->bytes.size();
   return bytes;
 }
 
@@ -73,7 +78,7 @@ const BoundWeight& WeightLoader::find(const std::string& role) const {
 }
 
 void WeightLoader::count(const BoundWeight& weight) {
-  for (const checkpoint::StoredTensor* stored : weight.stored) done_ += stored->bytes.size();
+  done_ += stored_bytes(weight);
   if (progress_) progress_(done_, total_);
 }
 

@@ -38,6 +38,7 @@ class WeightLoader {
   static uint64_t vector_bytes(const Binding& binding, Part part);
   static uint64_t matrix_bytes(const Binding& binding, const ops::Backend& backend, Part part);
   static uint64_t stored_bytes(const Binding& binding, Part part);
+  static uint64_t stored_bytes(const BoundWeight& weight);
 
  private:
   const BoundWeight& find(const std::string& role) const;

@@ -16,6 +16,7 @@ struct TextModel::Weights {
 
   std::unique_ptr<ops::DeviceBuffer> vectors;
   MatrixPointer embedding, head;  // head is the embedding's own copy when they are tied
+  double head_share = 0;
   std::vector<LayerWeights> layers;
   ops::View final_norm;
 };

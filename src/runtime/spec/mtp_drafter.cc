@@ -51,10 +51,11 @@ struct MtpDrafter::Open {
 };
 
 Result<std::unique_ptr<MtpDrafter>> MtpDrafter::create(const model::TextModel& model,
-                                                       int64_t max_rows) {
+                                                       int64_t max_rows, int64_t draft_rows) {
   SLUICE_CHECK(model.mtp() != nullptr, "the model has no draft head");
   std::unique_ptr<MtpDrafter> drafter(new MtpDrafter());
   drafter->model_ = &model;
+  drafter->vocabulary_.emplace(model.config().vocabulary, model.head_share(), draft_rows);
   const int64_t hidden = model.config().hidden;
   SLUICE_ASSIGN(drafter->buffer_,
                 model.backend().allocate(static_cast<size_t>(max_rows * hidden) * sizeof(float)));
@@ -122,8 +123,8 @@ void MtpDrafter::propose(std::span<const KeptRows> kept, const ops::View& hidden
   }
 }
 
-// The head's most likely token for each sequence, of those that its mask allows; -1 if there is
-// none.
+// The head's most likely token for each sequence, of those of the draft vocabulary that its mask
+// allows; -1 if there is none.
 std::vector<TokenId> MtpDrafter::choose(std::span<const Open> open, const ops::View& m,
                                         model::Workspace& workspace) {
   std::vector<TokenId> chosen(open.size());
@@ -132,8 +133,10 @@ std::vector<TokenId> MtpDrafter::choose(std::span<const Open> open, const ops::V
     const size_t count = std::min(most, open.size() - begin);
     std::vector<int32_t> rows;
     for (size_t i = begin; i < begin + count; ++i) rows.push_back(open[i].row);
-    const ops::View logits = model_->logits(m, rows, workspace);
-    model_->backend().argmax({.logits = logits, .tokens = std::span(chosen).subspan(begin, count)});
+    const std::span<const ops::Range> among = vocabulary_->ranges();
+    const ops::View logits = model_->mtp()->logits(m, rows, workspace, among);
+    model_->backend().argmax(
+        {.logits = logits, .tokens = std::span(chosen).subspan(begin, count), .among = among});
     for (size_t i = begin; i < begin + count; ++i) {
       TokenMask* mask = open[i].sequence->mask.get();
       if (mask == nullptr || !mask->binds()) continue;
@@ -148,9 +151,18 @@ std::vector<TokenId> MtpDrafter::choose(std::span<const Open> open, const ops::V
 
 TokenId MtpDrafter::best_allowed(const ops::View& logits) {
   if (!allows_any(allowed_)) return -1;
-  std::vector<float> values = model_->backend().download(logits);
-  forbid_others(values, allowed_);
-  return static_cast<TokenId>(std::max_element(values.begin(), values.end()) - values.begin());
+  const std::vector<float> values = model_->backend().download(logits);
+  const ops::Range all{0, logits.columns};
+  const std::span<const ops::Range> among = vocabulary_->ranges();
+  TokenId best = -1;
+  for (const ops::Range& range : among.empty() ? std::span(&all, 1) : among) {
+    for (auto id = static_cast<TokenId>(range.first); id < range.end; ++id) {
+      if (!allows(allowed_, id)) continue;
+      if (best < 0 || values[static_cast<size_t>(id)] > values[static_cast<size_t>(best)])
+        best = id;
+    }
+  }
+  return best;
 }
 
 }  // namespace sluice::runtime

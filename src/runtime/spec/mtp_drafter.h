@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "model/mtp/mtp_head.h"
 #include "runtime/sequence.h"
+#include "runtime/spec/draft_vocabulary.h"
 
 namespace sluice::runtime {
 
@@ -22,8 +24,11 @@ struct KeptRows {
 
 class MtpDrafter {
  public:
-  static Result<std::unique_ptr<MtpDrafter>> create(const model::TextModel& model,
-                                                    int64_t max_rows);
+  static Result<std::unique_ptr<MtpDrafter>> create(const model::TextModel& model, int64_t max_rows,
+                                                    int64_t draft_rows);
+
+  // What proposals are taken from; told of every prompt and answer.
+  DraftVocabulary& vocabulary() { return *vocabulary_; }
 
   // Fills the head's cache for the kept rows (slot p pairs h_p with token p + 1, recomputed from
   // the target's hidden vectors also where a recursive draft step wrote before), then proposes up
@@ -45,6 +50,7 @@ class MtpDrafter {
   TokenId best_allowed(const ops::View& logits);
 
   const model::TextModel* model_ = nullptr;
+  std::optional<DraftVocabulary> vocabulary_;
   std::unique_ptr<ops::DeviceBuffer> buffer_;
   ops::View rows_;                 // [max_rows, H]: hidden rows gathered for the head
   std::vector<uint64_t> allowed_;  // a sequence's mask

@@ -105,11 +105,13 @@ Status Sweep::measure_memory() {
 
 void Sweep::plan_cells() {
   const int64_t most = model_.binding.config.context;
-  const auto add = [&](Figure::Kind kind, int64_t rows, int64_t drafts, int64_t context) {
+  const auto add = [&](Figure::Kind kind, int64_t rows, int64_t drafts, int64_t context,
+                       int64_t draft_head = 0) {
     Cell cell;
     cell.figure.kind = kind;
     cell.figure.rows = rows;
     cell.figure.drafts = drafts;
+    cell.figure.draft_head = draft_head;
     cell.figure.context = context;
     const int64_t needed = kind == Figure::Kind::kPrompt
                                ? context + 1
@@ -127,7 +129,8 @@ void Sweep::plan_cells() {
   for (const int64_t rows : options_.rows) add(Figure::Kind::kRows, rows, 0, kShortContext);
   for (const int64_t drafts : options_.drafts) {
     if (model_.model.mtp() != nullptr) {
-      add(Figure::Kind::kDrafts, 1, drafts, kShortContext);
+      for (const int64_t head : options_.draft_heads)
+        add(Figure::Kind::kDrafts, 1, drafts, kShortContext, head);
     } else {
       result_.left_out.push_back(fmt::format("{} {}: the model has no usable draft head", drafts,
                                              count_word(drafts, "draft", "drafts")));
@@ -160,8 +163,11 @@ Sweep::Shapes Sweep::shapes() const {
     shapes.prompts = prompt_shape(prompts, options_.kv);
   if (const auto rows = values_of(Figure::Kind::kRows); !rows.empty())
     shapes.rows = answers(*std::max_element(rows.begin(), rows.end()), kShortContext, 0, 2);
-  for (const int64_t drafts : values_of(Figure::Kind::kDrafts))
-    shapes.drafts.push_back(answers(1, kShortContext, drafts, 2));
+  for (const Cell& cell : cells_) {
+    if (cell.figure.kind != Figure::Kind::kDrafts) continue;
+    shapes.drafts.push_back(answers(1, kShortContext, cell.figure.drafts, 2));
+    shapes.drafts.back().draft_rows = cell.figure.draft_head;
+  }
   if (const auto contexts = values_of(Figure::Kind::kContext); !contexts.empty()) {
     // A rung of the cache's own ladder may be kept beside each.
     shapes.contexts =
@@ -226,7 +232,8 @@ Status Sweep::create_lanes() {
   if (wanted.rows) SLUICE_TRY(create(*wanted.rows, of_kind(Figure::Kind::kRows)));
   for (const runtime::EngineShape& shape : wanted.drafts) {
     SLUICE_TRY(create(shape, [&](const Figure& figure) {
-      return figure.kind == Figure::Kind::kDrafts && figure.drafts == shape.draft_depth;
+      return figure.kind == Figure::Kind::kDrafts && figure.drafts == shape.draft_depth &&
+             figure.draft_head == shape.draft_rows;
     }));
   }
   if (wanted.contexts) SLUICE_TRY(create(*wanted.contexts, of_kind(Figure::Kind::kContext)));
@@ -270,7 +277,12 @@ Status Sweep::visit(Cell& cell) {
     const auto steps = static_cast<double>(decoded.steps);
     seconds = decoded.seconds / steps;
     tokens = static_cast<double>(decoded.tokens) / steps;
-    figure.cost = answer_cost(counts_, figure.rows, figure.drafts, figure.context);
+    const double head = figure.draft_head == 0
+                            ? 1.0
+                            : static_cast<double>(figure.draft_head) /
+                                  static_cast<double>(model_.binding.config.vocabulary);
+    figure.cost =
+        answer_cost(counts_, figure.rows, figure.drafts, figure.context, std::min(head, 1.0));
     figure.proposed.resize(decoded.proposed.size());
     figure.accepted.resize(decoded.accepted.size());
     for (size_t i = 0; i < decoded.proposed.size(); ++i) {
@@ -513,7 +525,9 @@ std::string Figure::name() const {
     case Kind::kRows:
       return fmt::format("answer, {} {}", rows, count_word(rows, "row", "rows"));
     case Kind::kDrafts:
-      return fmt::format("answer, {} {} a step", drafts, count_word(drafts, "draft", "drafts"));
+      return fmt::format("{}{} {} {}", draft_head == 0 ? "answer, " : "", drafts,
+                         count_word(drafts, "draft", "drafts"),
+                         draft_head == 0 ? "a step" : fmt::format("of {} ids", draft_head));
     case Kind::kContext:
       return fmt::format("answer behind {}", context);
   }

@@ -28,7 +28,9 @@ struct PeerOptions {
 struct BenchOptions {
   std::vector<int64_t> prompts = {512};
   std::vector<int64_t> rows = {1, 2, 4, 8, 16};
-  std::vector<int64_t> drafts = {1, 2, 3};              // of one answer
+  std::vector<int64_t> drafts = {1, 2, 3};  // of one answer
+  // Rows of the output head behind the drafts, each a figure of its own: of the first ids; 0: all.
+  std::vector<int64_t> draft_heads = {0};
   std::vector<int64_t> contexts = {1024, 8192, 32768};  // of one answer
   int64_t steps = 8;                                    // timed in a repetition of an answer
   int64_t repeat = 5;                                   // repetitions, at most
@@ -49,7 +51,8 @@ struct Figure {
   enum class Kind : uint8_t { kPrompt, kRows, kDrafts, kContext };
   Kind kind = Kind::kPrompt;
   int64_t rows = 1, drafts = 0;
-  int64_t context = 0;  // tokens before the timed ones; for a prompt: its length
+  int64_t draft_head = 0;  // as in BenchOptions::draft_heads
+  int64_t context = 0;     // tokens before the timed ones; for a prompt: its length
   int64_t repetitions = 0;
   Spread tokens_per_second, milliseconds;  // milliseconds of a step, or of the whole prompt
   StepCost cost;

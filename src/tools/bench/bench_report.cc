@@ -74,8 +74,7 @@ std::string ratios_text(const BenchResult& result) {
         break;
       case Figure::Kind::kDrafts:
         if (one != nullptr)
-          text += fmt::format("{} draft{} a step: {:.2f} times the step of none", figure.drafts,
-                              figure.drafts == 1 ? "" : "s",
+          text += fmt::format("{}: {:.2f} times the step of none", figure.name(),
                               figure.milliseconds.median / one->milliseconds.median);
         text += fmt::format("{}held by position: {}\n", one != nullptr ? "; " : "",
                             drafts_text(figure));
@@ -137,6 +136,7 @@ Json figure_json(const Figure& figure) {
   json.set("integer_products", figure.cost.integer);
   json.set("float_products", figure.cost.floating);
   if (figure.kind == Figure::Kind::kDrafts) {
+    json.set("draft_head", figure.draft_head);
     json.set("proposed", counts_json(figure.proposed));
     json.set("accepted", counts_json(figure.accepted));
   }

@@ -68,20 +68,25 @@ ModelCounts count_model(const model::Binding& binding, const ops::Backend& backe
   return counts;
 }
 
-StepCost answer_cost(const ModelCounts& counts, int64_t sequences, int64_t drafts,
-                     int64_t context) {
+StepCost answer_cost(const ModelCounts& counts, int64_t sequences, int64_t drafts, int64_t context,
+                     double draft_head_share) {
   const auto of = [](int64_t count) { return static_cast<uint64_t>(count); };
   const int64_t rows = sequences * (1 + drafts);
+  const auto share = [&](auto whole) {
+    return static_cast<decltype(whole)>(draft_head_share * static_cast<double>(whole));
+  };
+  const PartCounts draft_head{share(counts.draft_head.bytes), share(counts.draft_head.integer),
+                              share(counts.draft_head.floating)};
   StepCost cost;
-  cost.read_bytes = counts.layers.bytes + counts.head.bytes +
-                    of(sequences * context) * counts.kv_bytes +
-                    of(drafts) * (counts.draft.bytes + counts.draft_head.bytes +
-                                  of(sequences * context) * counts.draft_kv_bytes);
+  cost.read_bytes =
+      counts.layers.bytes + counts.head.bytes + of(sequences * context) * counts.kv_bytes +
+      of(drafts) *
+          (counts.draft.bytes + draft_head.bytes + of(sequences * context) * counts.draft_kv_bytes);
   cost.update_bytes = 2 * (of(sequences) * counts.state_bytes + of(rows) * counts.pending_bytes);
   add_rows(cost, counts.layers, rows);
   add_rows(cost, counts.head, rows);
   add_rows(cost, counts.draft, sequences * drafts);
-  add_rows(cost, counts.draft_head, sequences * drafts);
+  add_rows(cost, draft_head, sequences * drafts);
   cost.floating += rows * (context * counts.attention_products + counts.state_products) +
                    sequences * drafts * context * counts.draft_attention_products;
   return cost;

@@ -46,8 +46,10 @@ struct StepCost {
 };
 
 // A step of `sequences` answers, each with its next token and `drafts` drafts to verify, behind
-// `context` tokens; with drafts, also as many passes of the draft head, of one row each.
-StepCost answer_cost(const ModelCounts& counts, int64_t sequences, int64_t drafts, int64_t context);
+// `context` tokens; with drafts, also as many passes of the draft head, of one row each, with a
+// share of the output head's rows.
+StepCost answer_cost(const ModelCounts& counts, int64_t sequences, int64_t drafts, int64_t context,
+                     double draft_head_share = 1);
 
 // A prompt of `length` tokens read from its beginning, `rows` at a time, and its first token.
 StepCost prompt_cost(const ModelCounts& counts, int64_t length, int64_t rows);
