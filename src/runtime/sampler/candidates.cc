@@ -121,8 +121,9 @@ std::vector<Candidate> LogitRow::at_least(float threshold, const Scale& scale) c
     if (maxima_[block] == kMasked || scale(maxima_[block]) < threshold) continue;
     const size_t end = std::min((block + 1) * kBlock, logits_.size());
     for (size_t i = block * kBlock; i < end; ++i) {
-      if (logits_[i] == kMasked || std::isnan(logits_[i])) continue;
+      if (logits_[i] == kMasked) continue;
       const float logit = scale(logits_[i]);
+      // Never true of what is not a number.
       if (logit >= threshold) found.push_back({static_cast<TokenId>(i), logit});
     }
   }
