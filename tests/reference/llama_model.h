@@ -31,9 +31,10 @@ inline void require(bool holds, const std::string& what) {
   std::exit(1);
 }
 
-// Only what goes wrong: the rest of llama.cpp's messages is hundreds of lines.
+// Only errors: the rest of llama.cpp's messages is hundreds of lines, warnings of a head that is
+// not asked for among them.
 inline void quiet_log(ggml_log_level level, const char* text, void*) {
-  if (level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR) std::fputs(text, stderr);
+  if (level == GGML_LOG_LEVEL_ERROR) std::fputs(text, stderr);
 }
 
 inline Model load_model(const char* path, bool with_draft_head) {
