@@ -127,12 +127,18 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
 
 // The rows of a step that are folded beside turn `turn` of the next.
 template <bool kHalf, bool kMin, bool kDigit>
-SLUICE_INLINE void fold_turn(TileWork<TileForm<kHalf, kDigit>>& work, const Step& step, int turn) {
+void fold_turn(TileWork<TileForm<kHalf, kDigit>>& work, const Step& step, int turn) {
   constexpr int kRows = TileForm<kHalf, kDigit>::kFoldRows;
   const int last = step.rows < (turn + 1) * kRows ? step.rows : (turn + 1) * kRows;
   int row = turn * kRows;
   if (row < step.skip) row = step.skip;
-  for (; row + 4 <= last; row += 4) fold_rows<kHalf, kMin, kDigit, 4>(work, step, row);
+  // As many as 32 registers hold with their sums from before; others keep them in memory anyway.
+  constexpr int kAtOnce = Lanes::kPanelRows >= 4 ? 4 : 1;
+  if constexpr (kAtOnce > 1) {
+    for (; row + kAtOnce <= last; row += kAtOnce) {
+      fold_rows<kHalf, kMin, kDigit, kAtOnce>(work, step, row);
+    }
+  }
   for (; row < last; ++row) fold_rows<kHalf, kMin, kDigit, 1>(work, step, row);
 }
 
