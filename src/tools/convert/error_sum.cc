@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
 
 #include "codec/lanes.h"
 
@@ -12,7 +11,6 @@ namespace sluice::convert {
 namespace {
 
 using codec::kLanes;
-using codec::Lanes;
 
 // A row's sums are made one column after the other; four rows side by side leave the processor
 // something to do while each waits for its own addition.
@@ -36,15 +34,18 @@ void add_columns(const float* values, const float* decoded, size_t count,
   norms = norm;
 }
 
-// Columns of four rows one behind the other; those that are missing of the last four are zero and
-// add nothing.
+// Columns of four rows one behind the other.
 void take_columns(const float* rows, size_t columns, size_t begin, size_t count, float* out) {
-  for (size_t at = 0; at < count; at += kLanes) {
-    std::array<Lanes, kRows> lanes{};
-    for (size_t row = 0; row < kRows; ++row)
-      std::memcpy(&lanes[row], rows + row * columns + begin + at,
-                  std::min(kLanes, count - at) * sizeof(float));
-    codec::transpose(lanes, out + at * kRows);
+  const float* first = rows + begin;
+  size_t at = 0;
+  for (; at + kLanes <= count; at += kLanes) {
+    codec::transpose(
+        {codec::load_lanes(first + at), codec::load_lanes(first + columns + at),
+         codec::load_lanes(first + 2 * columns + at), codec::load_lanes(first + 3 * columns + at)},
+        out + at * kRows);
+  }
+  for (; at < count; ++at) {
+    for (size_t row = 0; row < kRows; ++row) out[at * kRows + row] = first[row * columns + at];
   }
 }
 

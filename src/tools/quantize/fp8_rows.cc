@@ -32,43 +32,67 @@ struct RowsOfPart {
 // Columns of four rows, row after row within a column.
 using Columns = std::array<float, kStep * kRows>;
 
-// Four plain sums are what compilers make two vectors of.
-std::array<double, kRows> add_squares(const float* columns, size_t count,
-                                      const std::array<double, kRows>& begin) {
-  auto [a, b, c, d] = begin;
-  for (const float* at = columns; at != columns + count * kRows; at += kRows) {
-    const double w = static_cast<double>(at[0]), x = static_cast<double>(at[1]),
-                 y = static_cast<double>(at[2]), z = static_cast<double>(at[3]);
-    a += w * w;
-    b += x * x;
-    c += y * y;
-    d += z * z;
+// Plain sums of four are what compilers make two vectors of.
+void add_squares(const Columns& differences, const Columns& values, size_t count,
+                 std::array<double, kRows>& errors, std::array<double, kRows>& norms) {
+  std::array<double, kRows> error = errors, norm = norms;
+  for (size_t at = 0; at < count * kRows; at += kRows) {
+    for (size_t row = 0; row < kRows; ++row) {
+      const auto difference = static_cast<double>(differences[at + row]);
+      const auto value = static_cast<double>(values[at + row]);
+      error[row] += difference * difference;
+      norm[row] += value * value;
+    }
   }
-  return {a, b, c, d};
+  errors = error;
+  norms = norm;
 }
 
-// Up to kStep columns of four rows. What is missing of a row or of four columns is zero: it has
-// neither error nor norm. The differences are exact in F32: a value and its nearest code are within
-// a factor of two, or the code is zero.
+// Four columns of four rows. The differences are exact in F32: a value and its nearest code are
+// within a factor of two, or the code is zero.
+struct Step {
+  std::array<Lanes, kRows> values, differences;
+  std::array<codec::LaneBits, kRows> codes;
+
+  explicit Step(const std::array<const float*, kRows>& from,
+                const std::array<float, kRows>& scales) {
+    for (size_t row = 0; row < kRows; ++row) {
+      values[row] = codec::load_lanes(from[row]);
+      const codec::E4m3Lanes encoded = codec::encode_e4m3(values[row] / scales[row]);
+      differences[row] = encoded.values * scales[row] - values[row];
+      codes[row] = encoded.codes;
+    }
+  }
+};
+
+// Up to kStep columns of four rows. What is missing of a row or of the last four columns is zero:
+// it has neither error nor norm.
 void encode_step(const RowsOfPart& part, size_t begin, size_t count, Columns& values,
                  Columns& differences) {
+  static constexpr std::array<float, kStep> kZeros{};
   std::array<std::array<int32_t, kStep>, kRows> codes;
-  for (size_t at = 0; at < count; at += kLanes) {
-    const size_t taken = std::min(kLanes, count - at);
-    std::array<Lanes, kRows> value{}, difference{};
-    for (size_t row = 0; row < kRows; ++row) {
-      const float* from = part.values + row * part.stride + begin + at;
-      if (row < part.count) std::memcpy(&value[row], from, taken * sizeof(float));
-      const codec::E4m3Lanes encoded = codec::encode_e4m3(value[row] / part.scales[row]);
-      difference[row] = encoded.values * part.scales[row] - value[row];
-      std::memcpy(&codes[row][at], &encoded.codes, sizeof encoded.codes);
-    }
-    codec::transpose(value, &values[at * kRows]);
-    codec::transpose(difference, &differences[at * kRows]);
+  std::array<const float*, kRows> rows;
+  for (size_t row = 0; row < kRows; ++row)
+    rows[row] = row < part.count ? part.values + row * part.stride + begin : kZeros.data();
+  const auto take = [&](size_t at, const std::array<const float*, kRows>& from) {
+    const Step step(from, part.scales);
+    codec::transpose(step.values, &values[at * kRows]);
+    codec::transpose(step.differences, &differences[at * kRows]);
+    for (size_t row = 0; row < kRows; ++row)
+      std::memcpy(&codes[row][at], &step.codes[row], sizeof step.codes[row]);
+  };
+  size_t at = 0;
+  for (; at + kLanes <= count; at += kLanes)
+    take(at, {rows[0] + at, rows[1] + at, rows[2] + at, rows[3] + at});
+  if (at < count) {
+    std::array<std::array<float, kLanes>, kRows> last{};
+    for (size_t row = 0; row < kRows; ++row)
+      std::copy(rows[row] + at, rows[row] + count, last[row].begin());
+    take(at, {last[0].data(), last[1].data(), last[2].data(), last[3].data()});
   }
   for (size_t row = 0; row < part.count; ++row) {
     uint8_t* out = part.codes + row * part.stride + begin;
-    for (size_t at = 0; at < count; ++at) out[at] = static_cast<uint8_t>(codes[row][at]);
+    for (size_t i = 0; i < count; ++i) out[i] = static_cast<uint8_t>(codes[row][i]);
   }
 }
 
@@ -80,8 +104,7 @@ void encode_part(const RowsOfPart& part, size_t columns, convert::ErrorSum* sums
   for (size_t begin = 0; begin < columns; begin += kStep) {
     const size_t count = std::min(kStep, columns - begin);
     encode_step(part, begin, count, values, differences);
-    errors = add_squares(differences.data(), count, errors);
-    norms = add_squares(values.data(), count, norms);
+    add_squares(differences, values, count, errors, norms);
   }
   for (size_t row = 0; row < part.count; ++row) {
     sums[row].squared_error += errors[row];
@@ -99,42 +122,65 @@ Fp8Parts::Fp8Parts(Format format, int64_t matrix_columns, DType stored_type, boo
       stored(stored_type),
       search(searched && format == Format::kFp8Channel) {}
 
+namespace {
+
+// The part's scale. `values` begins with its first value and has `rows` rows of `columns` of it.
+float scale_of(const Fp8Parts& parts, std::span<const float> values, int64_t rows,
+               int64_t columns) {
+  const auto row_of = [&](int64_t row) {
+    return values.subspan(static_cast<size_t>(row * parts.columns), static_cast<size_t>(columns));
+  };
+  if (parts.search) return best_fp8_scale(row_of(0), parts.stored);
+  float amax = 0;
+  for (int64_t row = 0; row < rows; ++row) amax = std::max(amax, codec::amax_of(row_of(row)));
+  return plain_fp8_scale(amax, parts.stored);
+}
+
+}  // namespace
+
 void find_fp8_scales(const Fp8Parts& parts, std::span<const float> values,
                      std::span<float> scales) {
   const int64_t rows = static_cast<int64_t>(values.size()) / parts.columns;
-  size_t at = 0;
-  for (int64_t top = 0; top < rows; top += parts.height) {
-    for (int64_t begin = 0; begin < parts.columns; begin += parts.width) {
-      const int64_t taken = std::min(parts.width, parts.columns - begin);
-      const auto part_of = [&](int64_t row) {
-        return values.subspan(static_cast<size_t>(row * parts.columns + begin),
-                              static_cast<size_t>(taken));
-      };
-      float amax = 0;
-      for (int64_t row = top; row < std::min(rows, top + parts.height); ++row)
-        amax = std::max(amax, codec::amax_of(part_of(row)));
-      scales[at++] = parts.search ? best_fp8_scale(part_of(top), parts.stored)
-                                  : plain_fp8_scale(amax, parts.stored);
+  auto scale = scales.begin();
+  for (int64_t row = 0; row < rows; row += parts.height) {
+    for (int64_t column = 0; column < parts.columns; column += parts.width) {
+      *scale++ = scale_of(parts, values.subspan(static_cast<size_t>(row * parts.columns + column)),
+                          std::min(parts.height, rows - row),
+                          std::min(parts.width, parts.columns - column));
     }
   }
 }
 
-void encode_fp8_rows(const Fp8Parts& parts, std::span<const float> values,
-                     std::span<const float> scales, uint8_t* codes,
-                     std::span<convert::ErrorSum> sums) {
-  const auto columns = static_cast<size_t>(parts.columns), width = static_cast<size_t>(parts.width);
-  const auto across = static_cast<size_t>(parts.across), height = static_cast<size_t>(parts.height);
-  for (size_t row = 0; row < sums.size(); row += kRows) {
-    RowsOfPart rows;
-    rows.count = std::min(kRows, sums.size() - row);
-    rows.stride = columns;
-    for (size_t part = 0; part < across; ++part) {
-      const size_t begin = part * width;
-      for (size_t i = 0; i < rows.count; ++i)
-        rows.scales[i] = scales[(row + i) / height * across + part];
-      rows.values = &values[row * columns + begin];
-      rows.codes = codes + row * columns + begin;
-      encode_part(rows, std::min(width, columns - begin), &sums[row]);
+// Tile by tile, so that a tile is in a near cache when it is encoded; of rows four at a time.
+void encode_fp8_rows(const Fp8Parts& parts, std::span<const float> values, std::span<float> scales,
+                     uint8_t* codes, std::span<convert::ErrorSum> sums) {
+  const auto all = static_cast<int64_t>(sums.size()), group = static_cast<int64_t>(kRows);
+  const int64_t band = std::max(parts.height, group);
+  for (int64_t top = 0; top < all; top += band) {
+    const int64_t bottom = std::min(all, top + band);
+    for (int64_t j = 0; j < parts.across; ++j) {
+      const int64_t column = j * parts.width,
+                    columns = std::min(parts.width, parts.columns - column);
+      const auto place = [&](int64_t row) {
+        return static_cast<size_t>(row * parts.columns + column);
+      };
+      const auto scale = [&](int64_t row) -> float& {
+        return scales[static_cast<size_t>(row / parts.height * parts.across + j)];
+      };
+      for (int64_t row = top; row < bottom; row += parts.height) {
+        const int64_t height = std::min(parts.height, bottom - row);
+        scale(row) = scale_of(parts, values.subspan(place(row)), height, columns);
+      }
+      for (int64_t row = top; row < bottom; row += group) {
+        RowsOfPart part;
+        part.stride = static_cast<size_t>(parts.columns);
+        part.count = static_cast<size_t>(std::min(group, bottom - row));
+        part.values = &values[place(row)];
+        part.codes = codes + place(row);
+        for (size_t i = 0; i < part.count; ++i)
+          part.scales[i] = scale(row + static_cast<int64_t>(i));
+        encode_part(part, static_cast<size_t>(columns), &sums[static_cast<size_t>(row)]);
+      }
     }
   }
 }

@@ -26,10 +26,10 @@ struct Fp8Parts {
 // Scales as they are stored, row by row of parts, of rows the first of which begins a part.
 void find_fp8_scales(const Fp8Parts& parts, std::span<const float> values, std::span<float> scales);
 
-// Codes, a byte a value, of rows the first of which begins a part; their errors and norms are added
-// to the rows' sums.
-void encode_fp8_rows(const Fp8Parts& parts, std::span<const float> values,
-                     std::span<const float> scales, uint8_t* codes,
-                     std::span<convert::ErrorSum> sums);
+// Scales, codes (a byte a value), errors and norms of rows the first of which begins a part; errors
+// and norms are added to the rows' sums. A value that is not finite makes its row's norm infinite
+// or NaN, and nothing else that is of use.
+void encode_fp8_rows(const Fp8Parts& parts, std::span<const float> values, std::span<float> scales,
+                     uint8_t* codes, std::span<convert::ErrorSum> sums);
 
 }  // namespace sluice::quantize

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <functional>
 
@@ -189,12 +190,16 @@ Status Planes::write_fp8_codes(const RowReader& reader, const PlannedTensor& ten
   scales.resize(
       static_cast<size_t>(parts.count(reader.rows()) * dtype_info(parts.stored).block_bytes));
   const auto encode = [&](int64_t first, std::span<const float> values, uint8_t* codes,
-                          std::span<ErrorSum> sums) {
+                          std::span<ErrorSum> sums) -> Status {
     std::vector<float> found(static_cast<size_t>(parts.count(static_cast<int64_t>(sums.size()))));
-    find_fp8_scales(parts, values, found);
     encode_fp8_rows(parts, values, found, codes, sums);
+    // The norms have seen all values: another pass only to say which one is bad.
+    if (!std::all_of(sums.begin(), sums.end(),
+                     [](const ErrorSum& sum) { return std::isfinite(sum.squared_norm); }))
+      return check_finite(values, reader, first);
     const auto at = static_cast<size_t>(parts.count(first));
     for (size_t i = 0; i < found.size(); ++i) store(scales, at + i, parts.stored, found[i]);
+    return {};
   };
   return write_codes(reader, tensor, parts.height, parts.columns, encode, out);
 }
@@ -270,7 +275,8 @@ Status Planes::write_nvfp4_codes(const RowReader& reader, const PlannedTensor& t
     return error;
   };
   const auto encode = [&](int64_t first, std::span<const float> values, uint8_t* codes,
-                          std::span<ErrorSum> sums) {
+                          std::span<ErrorSum> sums) -> Status {
+    SLUICE_TRY(check_finite(values, reader, first));
     const auto width = static_cast<size_t>(columns);
     for (size_t i = 0; i < sums.size(); ++i) {
       const auto row = values.subspan(i * width, width);
@@ -278,6 +284,7 @@ Status Planes::write_nvfp4_codes(const RowReader& reader, const PlannedTensor& t
           encode_row(first + static_cast<int64_t>(i), row, codes + i * (width / 2));
       add_norm(row, sums[i]);
     }
+    return {};
   };
   return write_codes(reader, tensor, 1, columns / 2, encode, out);
 }
@@ -310,7 +317,8 @@ Status Planes::write_compensated(const RowReader& reader, const PlannedTensor& t
   const size_t row_scales = scales.size() / rows;
   std::vector<RowLoss> losses(rows);
   const auto encode = [&](int64_t first, std::span<const float> values, uint8_t* codes,
-                          std::span<ErrorSum> sums) {
+                          std::span<ErrorSum> sums) -> Status {
+    SLUICE_TRY(check_finite(values, reader, first));
     const auto at = static_cast<size_t>(first);
     const RoundedRows rounded{{codes, sums.size() * static_cast<size_t>(row_bytes)},
                               scales.subspan(at * row_scales, sums.size() * row_scales),
@@ -320,6 +328,7 @@ Status Planes::write_compensated(const RowReader& reader, const PlannedTensor& t
       sums[i].squared_error = rounded.losses[i].squared_error;
       add_norm(values.subspan(i * columns, columns), sums[i]);
     }
+    return {};
   };
   SLUICE_TRY(write_codes(reader, tensor, 1, row_bytes, encode, out));
   RowLoss sum;
@@ -340,10 +349,8 @@ Status Planes::write_codes(const RowReader& reader, const PlannedTensor& tensor,
   std::vector<ErrorSum> sums(static_cast<size_t>(reader.rows()));
   const auto work = [&](int64_t first, int64_t count, std::span<const float> values,
                         std::span<std::byte> bytes) -> Status {
-    SLUICE_TRY(check_finite(values, reader, first));
-    encode(first, values, as_codes(bytes).data(),
-           std::span(sums).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
-    return {};
+    return encode(first, values, as_codes(bytes).data(),
+                  std::span(sums).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
   };
   SLUICE_TRY(
       convert::write_pieces(reader, pool_, grain, static_cast<size_t>(row_bytes), out, work));

@@ -49,9 +49,9 @@ class Planes {
 
  private:
   using Bytes = std::vector<std::byte>;
-  // Codes of rows from `first` on, and the squared error of each; more of `sums` if it likes.
-  using EncodeRows = std::function<void(int64_t first, std::span<const float> values,
-                                        uint8_t* codes, std::span<convert::ErrorSum> sums)>;
+  // Codes of rows from `first` on, and the error and norm of each. Refuses what is not finite.
+  using EncodeRows = std::function<Status(int64_t first, std::span<const float> values,
+                                          uint8_t* codes, std::span<convert::ErrorSum> sums)>;
 
   Status write_vision(const PlannedTensor& tensor, const convert::Output& out);
   Status write_scales(const PlannedTensor& tensor, const convert::Output& out);

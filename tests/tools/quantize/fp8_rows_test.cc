@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -40,10 +41,12 @@ TEST_P(Fp8Rows, AreThoseOfPlainLoops) {
       const Fp8Parts parts(format, columns, stored, format == Format::kFp8Channel && rows < 5);
       const auto values = weights(static_cast<size_t>(rows * columns));
       std::vector<float> scales(static_cast<size_t>(parts.count(rows)));
-      quantize::find_fp8_scales(parts, values, scales);
+      std::vector<float> alone(scales.size());
+      quantize::find_fp8_scales(parts, values, alone);
       std::vector<uint8_t> codes(values.size(), 0xAA);
       std::vector<convert::ErrorSum> sums(static_cast<size_t>(rows), {0.25, 0.5});
       quantize::encode_fp8_rows(parts, values, scales, codes.data(), sums);
+      EXPECT_EQ(scales, alone);
       for (int64_t row = 0; row < rows; ++row) {
         double error = 0.25, norm = 0.5;
         for (int64_t part = 0; part < parts.across; ++part) {
@@ -74,6 +77,24 @@ TEST_P(Fp8Rows, AreThoseOfPlainLoops) {
 INSTANTIATE_TEST_SUITE_P(Formats, Fp8Rows,
                          testing::Combine(testing::Values(Format::kFp8Block, Format::kFp8Channel),
                                           testing::Values(DType::kBF16, DType::kF32)));
+
+// What a build is refused by.
+TEST(Fp8RowsNorms, ShowEveryValueThatIsNotFinite) {
+  for (const Format format : {Format::kFp8Block, Format::kFp8Channel}) {
+    const Fp8Parts parts(format, 130, DType::kBF16, true);
+    for (const float bad :
+         {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+          std::numeric_limits<float>::quiet_NaN()}) {
+      std::vector<float> values(6 * 130, 0.5f), scales(static_cast<size_t>(parts.count(6)));
+      values[5 * 130 + 129] = bad;
+      std::vector<uint8_t> codes(values.size());
+      std::vector<convert::ErrorSum> sums(6);
+      quantize::encode_fp8_rows(parts, values, scales, codes.data(), sums);
+      for (size_t row = 0; row < 6; ++row)
+        EXPECT_EQ(std::isfinite(sums[row].squared_norm), row != 5) << row;
+    }
+  }
+}
 
 // The scale of a tile is that of its largest weight, wherever it stands.
 TEST(Fp8Scales, SeeEveryWeightOfATile) {
