@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -26,15 +27,19 @@ struct Descriptor {
   }
 };
 
-Status write_all(int descriptor, std::span<const std::byte> bytes,
+// Enough for a disk to be busy with, little enough to be begun early.
+constexpr uint64_t kWriteOutBytes = uint64_t{8} << 20;
+
+Status write_all(int descriptor, uint64_t offset, std::span<const std::byte> bytes,
                  const std::filesystem::path& path) {
   while (!bytes.empty()) {
-    const ssize_t n = ::write(descriptor, bytes.data(), bytes.size());
+    const ssize_t n = ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0) {
       if (errno == EINTR) continue;
       return system_error(path, "write", errno);
     }
     bytes = bytes.subspan(static_cast<size_t>(n));
+    offset += static_cast<uint64_t>(n);
   }
   return {};
 }
@@ -144,7 +149,6 @@ Result<FileWriter> FileWriter::go_on(const std::filesystem::path& path, uint64_t
                      fmt::format("has {} bytes, {} are to be kept", info.st_size, keep));
   if (::ftruncate(writer.descriptor_, static_cast<off_t>(keep)) != 0)
     return system_error(path, "shorten", errno);
-  if (::lseek(writer.descriptor_, 0, SEEK_END) < 0) return system_error(path, "write", errno);
   writer.written_ = keep;
   return writer;
 }
@@ -157,6 +161,8 @@ FileWriter& FileWriter::operator=(FileWriter&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
   std::swap(stays_, other.stays_);
   std::swap(written_, other.written_);
+  std::swap(dirty_begin_, other.dirty_begin_);
+  std::swap(dirty_end_, other.dirty_end_);
   return *this;
 }
 
@@ -166,10 +172,28 @@ FileWriter::~FileWriter() {
   if (!stays_) ::unlink(temporary_.c_str());
 }
 
-Status FileWriter::append(std::span<const std::byte> bytes) {
-  SLUICE_TRY(write_all(descriptor_, bytes, path_));
-  written_ += bytes.size();
+Status FileWriter::append(std::span<const std::byte> bytes) { return write_at(written_, bytes); }
+
+Status FileWriter::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  SLUICE_TRY(write_all(descriptor_, offset, bytes, path_));
+  written_ = std::max(written_, offset + bytes.size());
+  start_write_out(offset, bytes.size());
   return {};
+}
+
+// Left alone, the kernel keeps a file of a gigabyte in memory until fsync() asks for it, and then
+// the processors wait for the disk. The call starts the writing and waits for nothing; its errors
+// are those of commit() as well.
+void FileWriter::start_write_out(uint64_t offset, uint64_t bytes) {
+  if (offset != dirty_end_) dirty_begin_ = offset;
+  dirty_end_ = offset + bytes;
+  if (dirty_end_ - dirty_begin_ < kWriteOutBytes) return;
+  // Not the last page, which the next bytes would make dirty again.
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const uint64_t end = dirty_end_ / page * page;
+  ::sync_file_range(descriptor_, static_cast<off_t>(dirty_begin_),
+                    static_cast<off_t>(end - dirty_begin_), SYNC_FILE_RANGE_WRITE);
+  dirty_begin_ = end;
 }
 
 Status FileWriter::append(std::string_view text) {

@@ -58,19 +58,26 @@ class FileWriter {
   FileWriter& operator=(FileWriter&& other) noexcept;
   ~FileWriter();
 
+  // Large pieces are on their way to the disk when these return, so that commit() has little to
+  // wait for; only commit() says whether they got there.
   Status append(std::span<const std::byte> bytes);
   Status append(std::string_view text);
-  uint64_t bytes_written() const { return written_; }
+  // At a place of its own, also beyond the end: what lies between must be written as well.
+  Status write_at(uint64_t offset, std::span<const std::byte> bytes);
+  uint64_t bytes_written() const { return written_; }  // up to the last, with gaps
   // On disk under its final name, file and folder synced. An error after the rename leaves the new
   // file in place.
   Status commit();
 
  private:
   FileWriter() = default;
+  void start_write_out(uint64_t offset, uint64_t bytes);
+
   std::filesystem::path path_, temporary_;
   int descriptor_ = -1;
   bool stays_ = false;  // without commit() as well
   uint64_t written_ = 0;
+  uint64_t dirty_begin_ = 0, dirty_end_ = 0;  // written in one go, write-out not started
 };
 
 }  // namespace sluice

@@ -234,6 +234,17 @@ std::string GgufWriter::header(size_t number) const {
   return out + body;
 }
 
+// Where the tensors of a part begin, behind a header of so many bytes.
+std::vector<uint64_t> GgufWriter::places(const Part& part, uint64_t header) const {
+  std::vector<uint64_t> out;
+  uint64_t end = header;
+  for (size_t i = part.first; i < part.end; ++i) {
+    out.push_back((end + alignment_ - 1) / alignment_ * alignment_);
+    end = out.back() + sequence_.size(i);
+  }
+  return out;
+}
+
 Status GgufWriter::open_part(size_t number) {
   SLUICE_TRY(open_file(number, header(number)));
   return pad(*parts_[number].writer);
@@ -243,8 +254,8 @@ Status GgufWriter::open_file(size_t number, const std::string& begin) {
   Part& part = parts_[number];
   KeptPart kept;
   if (options_.kept) {
-    SLUICE_ASSIGN(kept, find_kept(files_[number], begin, sequence_, part.first, part.end,
-                                  alignment_, options_.kept));
+    SLUICE_ASSIGN(kept, find_kept(files_[number], begin, sequence_, part.first,
+                                  places(part, begin.size()), options_.kept));
     sequence_.begin_at(kept.end);
     SLUICE_ASSIGN(part.writer, FileWriter::go_on(files_[number], kept.bytes));
   } else {

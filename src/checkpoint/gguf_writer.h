@@ -64,6 +64,7 @@ class GgufWriter {
   static Result<GgufWriter> plan(const std::filesystem::path& path, const GgufMetadata& metadata,
                                  std::vector<TensorSpec> specs, GgufOptions options);
   std::string header(size_t number) const;
+  std::vector<uint64_t> places(const Part& part, uint64_t header) const;
   Status open_part(size_t number);
   Status open_file(size_t number, const std::string& begin);
   Status pad(FileWriter& file);

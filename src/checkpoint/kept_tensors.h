@@ -23,14 +23,14 @@ inline bool keeps_nothing(size_t, const TensorSpec&, std::span<const std::byte>)
 
 struct KeptPart {
   size_t end = 0;      // the first tensor that is missing
-  uint64_t bytes = 0;  // of the file, that stay; 0: not even its header
+  uint64_t bytes = 0;  // of the file, that stay, gaps included; 0: not even its header
 };
 
-// Looks through one file of a container, which holds the tensors [first, end) of `sequence` one
-// after another behind `header`, each padded to `alignment`. A file that is not there or has
-// another header keeps nothing. Errors: it cannot be read.
+// Looks through one file of a container, which holds the tensors [first, ...) of `sequence` behind
+// `header`, each at its own of `places` (bytes from the file's first), in any order. A file that is
+// not there or has another header keeps nothing. Errors: it cannot be read.
 Result<KeptPart> find_kept(const std::filesystem::path& file, std::string_view header,
-                           const TensorSequence& sequence, size_t first, size_t end,
-                           uint64_t alignment, const IsIntact& intact);
+                           const TensorSequence& sequence, size_t first,
+                           std::span<const uint64_t> places, const IsIntact& intact);
 
 }  // namespace sluice::checkpoint

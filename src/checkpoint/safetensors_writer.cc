@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <numeric>
 #include <system_error>
 #include <tuple>
 #include <unordered_set>
@@ -65,12 +66,12 @@ int alignment_of(DType type) {
   return info.block_elements == 1 ? info.block_bytes : 1;
 }
 
-void sort_in_file_order(std::span<TensorSpec> specs) {
-  std::ranges::sort(specs, [](const TensorSpec& a, const TensorSpec& b) {
-    return std::make_tuple(-alignment_of(a.dtype), std::string_view(a.name)) <
-           std::make_tuple(-alignment_of(b.dtype), std::string_view(b.name));
-  });
+bool in_file_order(const TensorSpec& a, const TensorSpec& b) {
+  return std::make_tuple(-alignment_of(a.dtype), std::string_view(a.name)) <
+         std::make_tuple(-alignment_of(b.dtype), std::string_view(b.name));
 }
+
+void sort_in_file_order(std::span<TensorSpec> specs) { std::ranges::sort(specs, in_file_order); }
 
 // Length and text of a header, padded so that the data begin at a multiple of 8.
 Result<std::string> header_bytes(std::span<const TensorSpec> specs,
@@ -111,7 +112,8 @@ Result<std::vector<SafetensorsWriter::Shard>> SafetensorsWriter::shards_of(
   uint64_t filled = 0;
   for (size_t i = 0; i < specs.size(); ++i) {
     if (shards.back().first != i && filled + sizes[i] > options.shard_limit) {
-      shards.push_back({{}, i, i, {}});
+      shards.emplace_back();
+      shards.back().first = i;
       filled = 0;
     }
     shards.back().end = i + 1;
@@ -119,7 +121,8 @@ Result<std::vector<SafetensorsWriter::Shard>> SafetensorsWriter::shards_of(
   }
   for (size_t i = 0; i < shards.size(); ++i) {
     Shard& shard = shards[i];
-    sort_in_file_order(std::span(specs).subspan(shard.first, shard.end - shard.first));
+    if (!options.as_given)
+      sort_in_file_order(std::span(specs).subspan(shard.first, shard.end - shard.first));
     shard.file_name = shards.size() == 1
                           ? std::string(kLoneName)
                           : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
@@ -129,6 +132,7 @@ Result<std::vector<SafetensorsWriter::Shard>> SafetensorsWriter::shards_of(
 
 Result<uint64_t> SafetensorsWriter::total_bytes(std::vector<TensorSpec> specs,
                                                 SafetensorsOptions options) {
+  options.as_given = false;  // the files are the same
   SLUICE_ASSIGN(const auto shards, shards_of(specs, options));
   SLUICE_ASSIGN(const auto sizes, stored_sizes(specs));
   uint64_t sum = 0;
@@ -162,7 +166,7 @@ Result<SafetensorsWriter> SafetensorsWriter::create_file(const fs::path& file,
   std::vector<Shard> shards(1);
   shards[0].file_name = file.filename().string();
   shards[0].end = specs.size();
-  sort_in_file_order(specs);
+  if (!options.as_given) sort_in_file_order(specs);
   SLUICE_ASSIGN(SafetensorsWriter writer,
                 start(file.parent_path(), std::move(specs), std::move(shards), std::move(options)));
   writer.is_checkpoint_ = false;
@@ -189,21 +193,49 @@ Result<SafetensorsWriter> SafetensorsWriter::start(fs::path folder, std::vector<
   return writer;
 }
 
+std::vector<size_t> SafetensorsWriter::file_order(const Shard& shard) const {
+  std::vector<size_t> order(shard.end - shard.first);
+  std::iota(order.begin(), order.end(), shard.first);
+  std::ranges::sort(order, [&](size_t a, size_t b) { return in_file_order(plan()[a], plan()[b]); });
+  return order;
+}
+
+std::vector<size_t> SafetensorsWriter::file_order() const {
+  std::vector<size_t> order;
+  for (const Shard& shard : shards_) {
+    const auto own = file_order(shard);
+    order.insert(order.end(), own.begin(), own.end());
+  }
+  return order;
+}
+
+Status SafetensorsWriter::lay_out(Shard& shard) {
+  const std::vector<size_t> order = file_order(shard);
+  std::vector<TensorSpec> sorted;
+  for (const size_t tensor : order) sorted.push_back(plan()[tensor]);
+  SLUICE_ASSIGN(shard.header, header_bytes(sorted, options_));
+  shard.places.resize(order.size());
+  uint64_t place = shard.header.size();
+  for (const size_t tensor : order) {
+    shard.places[tensor - shard.first] = place;
+    place += sequence_.size(tensor);
+  }
+  return {};
+}
+
 Status SafetensorsWriter::open_shard(Shard& shard) {
   const fs::path file = folder_ / shard.file_name;
-  SLUICE_ASSIGN(
-      const std::string header,
-      header_bytes(std::span(plan()).subspan(shard.first, shard.end - shard.first), options_));
+  SLUICE_TRY(lay_out(shard));
   KeptPart kept;
   if (options_.kept) {
-    SLUICE_ASSIGN(kept,
-                  find_kept(file, header, sequence_, shard.first, shard.end, 1, options_.kept));
+    SLUICE_ASSIGN(
+        kept, find_kept(file, shard.header, sequence_, shard.first, shard.places, options_.kept));
     sequence_.begin_at(kept.end);
     SLUICE_ASSIGN(shard.writer, FileWriter::go_on(file, kept.bytes));
   } else {
     SLUICE_ASSIGN(shard.writer, FileWriter::create(file, options_.overwrite));
   }
-  return kept.bytes > 0 ? Status() : shard.writer->append(header);
+  return kept.bytes > 0 ? Status() : shard.writer->append(shard.header);
 }
 
 Status SafetensorsWriter::append(std::string_view name, std::span<const std::byte> bytes) {
@@ -211,8 +243,11 @@ Status SafetensorsWriter::append(std::string_view name, std::span<const std::byt
     ++shard_;
     SLUICE_TRY(open_shard(shards_[shard_]));
   }
+  const size_t tensor = sequence_.current();
+  const uint64_t given = sequence_.given();
   sequence_.take(name, bytes.size());
-  return shards_[shard_].writer->append(bytes);
+  Shard& shard = shards_[shard_];
+  return shard.writer->write_at(shard.places[tensor - shard.first] + given, bytes);
 }
 
 Status SafetensorsWriter::finish() {

@@ -25,6 +25,9 @@ struct SafetensorsOptions {
   uint64_t shard_limit = 5'000'000'000;
   std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
   bool overwrite = false;
+  // append() expects the tensors in the order of the given specs, whatever their order in the file:
+  // for a caller that makes several in one pass over its source.
+  bool as_given = false;
   // Goes on behind the tensors that an earlier run has left and leaves its own when it is destroyed
   // before finish(): the folder is temporary itself, the files have their final names at once.
   IsIntact kept = nullptr;
@@ -35,8 +38,9 @@ struct SafetensorsOptions {
 //
 // The order of writing is the plan's: shards are filled in the order of the given specs, and inside
 // a shard tensors are sorted by (bytes per element descending, name), so that each lies naturally
-// aligned. A caller that makes tensors in that order streams; nothing is buffered here. Destroying
-// the writer before finish() leaves nothing.
+// aligned. With `as_given` the plan is the order of the specs and each tensor goes to its place,
+// with gaps before it until all are there; the finished files are the same. Nothing is buffered
+// here. Destroying the writer before finish() leaves nothing.
 class SafetensorsWriter {
  public:
   // The folder must exist. An error if a spec cannot be stored (name, rank, size, duplicate), or if
@@ -58,6 +62,9 @@ class SafetensorsWriter {
   // All tensors in the order in which append expects them.
   const std::vector<TensorSpec>& plan() const { return sequence_.specs(); }
 
+  // Numbers of the plan's tensors in the order of the files and inside them.
+  std::vector<size_t> file_order() const;
+
   // The tensor of the plan whose bytes come next: 0, unless tensors of an earlier run were kept.
   size_t next() const { return sequence_.current(); }
 
@@ -71,7 +78,9 @@ class SafetensorsWriter {
  private:
   struct Shard {
     std::string file_name;
-    size_t first = 0, end = 0;         // range of the plan
+    size_t first = 0, end = 0;  // range of the plan
+    std::string header;
+    std::vector<uint64_t> places;      // of the range, from the file's first byte
     std::optional<FileWriter> writer;  // from its first byte to finish()
   };
 
@@ -81,6 +90,8 @@ class SafetensorsWriter {
   static Result<SafetensorsWriter> start(std::filesystem::path folder, std::vector<TensorSpec> plan,
                                          std::vector<Shard> shards, SafetensorsOptions options);
   Status open_shard(Shard& shard);
+  Status lay_out(Shard& shard);
+  std::vector<size_t> file_order(const Shard& shard) const;
   Status write_index() const;
 
   std::filesystem::path folder_;

@@ -20,6 +20,7 @@ class TensorSequence {
   const std::vector<TensorSpec>& specs() const { return specs_; }
   uint64_t size(size_t tensor) const { return sizes_[tensor]; }
   size_t current() const { return current_; }  // the tensor whose bytes are expected
+  uint64_t given() const { return given_; }    // bytes of it that have been accounted for
   bool done() const { return current_ == specs_.size(); }
 
   // Begins at a later tensor: those before it are there from an earlier run.

@@ -43,8 +43,11 @@ struct WeightSource {
   SourceType type = SourceType::kBf16;
 };
 
-// Largest magnitude of the values.
+// Largest magnitude of the values, of which those that are NaN do not count.
 float amax_of(std::span<const float> values);
+
+// The place of the first value that is infinite or NaN; their number if there is none.
+size_t first_not_finite(std::span<const float> values);
 
 // f32, f16 or bf16, round to nearest even. F16 refuses values beyond its range.
 Result<OwnedMatrix> encode_floats(const WeightSource& source, Format format);

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "base/check.h"
@@ -7,6 +9,22 @@
 #include "codec/encode_common.h"
 
 namespace sluice::codec {
+namespace {
+
+constexpr float kF16Overflow = 65520;  // rounds to infinity, and all above it
+
+// f32_to_f16 of what does not overflow. Masks instead of choices: compilers make vectors of it.
+uint16_t f16_of(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7FFFFFFFu;
+  // 0.5 has an ulp of 2^-24, the step of F16 subnormals: the addition does the rounding.
+  const uint32_t subnormal =
+      std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
+  const uint32_t normal = (magnitude + 0xFFFu + ((magnitude >> 13) & 1u) - (112u << 23)) >> 13;
+  const uint32_t small = -static_cast<uint32_t>(magnitude < 0x38800000u);  // 2^-14
+  return static_cast<uint16_t>(((bits >> 16) & 0x8000u) | (subnormal & small) | (normal & ~small));
+}
+
+}  // namespace
 
 Result<OwnedMatrix> encode_floats(const WeightSource& source, Format format) {
   SLUICE_TRY(check_source(source));
@@ -27,13 +45,13 @@ Result<OwnedMatrix> encode_floats(const WeightSource& source, Format format) {
       break;
     }
     case Format::kF16: {
-      uint8_t* out = plane(DType::kF16);
-      for (size_t i = 0; i < values.size(); ++i) {
-        const uint16_t half = f32_to_f16(values[i]);
-        if ((half & 0x7FFFu) == 0x7C00u)
-          return not_encodable(source, fmt::format("{} exceeds F16", values[i]));
-        store_u16(out + 2 * i, half);
+      if (amax_of(values) >= kF16Overflow) {
+        const auto beyond = std::find_if(values.begin(), values.end(),
+                                         [](float v) { return std::fabs(v) >= kF16Overflow; });
+        return not_encodable(source, fmt::format("{} exceeds F16", *beyond));
       }
+      uint8_t* out = plane(DType::kF16);
+      for (size_t i = 0; i < values.size(); ++i) store_u16(out + 2 * i, f16_of(values[i]));
       break;
     }
     default:

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "codec/number_formats.h"
+#include "codec/e4m3_lanes.h"
 #include "codec/scales.h"
 
 namespace sluice::codec {
@@ -10,6 +10,7 @@ namespace sluice::codec {
 void decode_fp8_rows(const EncodedMatrix& matrix, int64_t first, int64_t count,
                      const std::array<float, 256>& values, float* out) {
   const int64_t columns = matrix.columns;
+  const float nan = values[0x7F];
   const auto* codes = reinterpret_cast<const uint8_t*>(matrix.codes.bytes.data()) + first * columns;
   const bool tiled = matrix.format == Format::kFp8Block;
   const int64_t width = tiled ? kFp8Tile : columns;
@@ -21,7 +22,7 @@ void decode_fp8_rows(const EncodedMatrix& matrix, int64_t first, int64_t count,
     for (int64_t tile = 0; tile < scales_per_row; ++tile) {
       const float scale = scale_at(matrix.scales, scale_row * scales_per_row + tile);
       const int64_t end = std::min(columns, (tile + 1) * width);
-      for (int64_t k = tile * width; k < end; ++k) out[k] = values[codes[k]] * scale;
+      for (int64_t k = tile * width; k < end; ++k) out[k] = e4m3_to_f32(codes[k], nan) * scale;
     }
   }
 }

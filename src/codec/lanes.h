@@ -3,6 +3,7 @@
 // to independent blocks: a block per lane keeps each block's order of operations, and so its bits.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -43,6 +44,19 @@ inline void store_codes(Lanes values, uint8_t* out, size_t stride) {
   const LaneBits codes = __builtin_convertvector(values, LaneBits);
   for (size_t lane = 0; lane < kLanes; ++lane)
     out[lane * stride] = static_cast<uint8_t>(codes[lane]);
+}
+
+// Four columns of four rows: out[4 * column + row].
+inline void transpose(const std::array<Lanes, kLanes>& rows, float* out) {
+  const Lanes low = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5),
+              low2 = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5),
+              high = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7),
+              high2 = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+  const std::array<Lanes, kLanes> columns = {__builtin_shufflevector(low, low2, 0, 1, 4, 5),
+                                             __builtin_shufflevector(low, low2, 2, 3, 6, 7),
+                                             __builtin_shufflevector(high, high2, 0, 1, 4, 5),
+                                             __builtin_shufflevector(high, high2, 2, 3, 6, 7)};
+  std::memcpy(out, columns.data(), sizeof columns);
 }
 
 }  // namespace sluice::codec

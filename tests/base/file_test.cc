@@ -28,6 +28,25 @@ TEST(File, AbandonedWriterLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
+// Pieces in any order, larger together than what is sent to the disk at once.
+TEST(File, PiecesGoToTheirPlaces) {
+  constexpr size_t kPiece = 3'000'001, kPieces = 7;
+  const test::TemporaryFolder folder;
+  std::string expected(kPiece * kPieces, '\0');
+  for (size_t i = 0; i < expected.size(); ++i) expected[i] = static_cast<char>(i * i >> 7);
+  Result<FileWriter> writer = FileWriter::create(folder.path() / "d", false);
+  ASSERT_TRUE(writer.ok());
+  const auto bytes = std::as_bytes(std::span(expected));
+  ASSERT_TRUE(writer->append(bytes.first(kPiece)).ok());
+  for (const size_t piece : {3, 4, 5, 1, 2}) {
+    ASSERT_TRUE(writer->write_at(piece * kPiece, bytes.subspan(piece * kPiece, kPiece)).ok());
+    EXPECT_EQ(writer->bytes_written(), kPiece * (piece >= 3 ? piece + 1 : 6));
+  }
+  ASSERT_TRUE(writer->append(bytes.last(kPiece)).ok());
+  ASSERT_TRUE(writer->commit().ok());
+  EXPECT_TRUE(*read_file(folder.path() / "d", expected.size()) == expected);
+}
+
 TEST(File, LimitsAndMissing) {
   const test::TemporaryFolder folder;
   const std::string text(1000, 'x');

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <optional>
@@ -16,49 +17,124 @@
 namespace sluice::convert {
 namespace {
 
+// Of values, unless a single block of rows is larger: as F32 they fit a core's own cache.
 constexpr int64_t kPieceValues = int64_t{1} << 18;
+// Bytes that are copied at once: the journal's hash leaves them in a cache for the file.
+constexpr size_t kCopyBytes = size_t{1} << 20;
+
+// The rows of a piece.
+int64_t piece_rows(int64_t columns, int64_t grain) {
+  return std::max<int64_t>(1, kPieceValues / (columns * grain)) * grain;
+}
+
+// Calls `make(piece, first, count, values)` on all members until no piece is left or one returns
+// false. Pieces are taken in order, so that all before one that was taken are made.
+using Make =
+    std::function<bool(int64_t piece, int64_t first, int64_t count, std::span<const float> values)>;
+void share_out(const RowSource& reader, ThreadPool& pool, int64_t piece, const Make& make) {
+  const int64_t rows = reader.rows(), columns = reader.columns();
+  std::atomic<int64_t> next = 0;
+  std::atomic<bool> stop = false;
+  pool.run([&](int, int) {
+    std::vector<float> values;
+    while (!stop.load()) {
+      const int64_t number = next.fetch_add(1), first = number * piece;
+      if (first >= rows) return;
+      const int64_t count = std::min(piece, rows - first);
+      values.resize(static_cast<size_t>(count * columns));
+      reader.read(first, count, values.data());
+      if (!make(number, first, count, values)) stop = true;
+    }
+  });
+}
+
+// Decodes a few rows at a time: they stay in the nearest cache.
+void add_errors(std::span<const float> values, const EncodedMatrix& matrix,
+                std::span<ErrorSum> sums) {
+  constexpr size_t kRows = 4;
+  const auto columns = static_cast<size_t>(matrix.columns);
+  std::vector<float> decoded(kRows * columns);
+  for (size_t row = 0; row < sums.size(); row += kRows) {
+    const size_t count = std::min(kRows, sums.size() - row);
+    codec::decode_rows(matrix, static_cast<int64_t>(row), static_cast<int64_t>(count),
+                       decoded.data());
+    convert::add_errors(values.subspan(row * columns, count * columns),
+                        std::span(decoded).first(count * columns), sums.subspan(row, count));
+  }
+}
 
 }  // namespace
 
-double ErrorSum::relative() const {
-  return squared_norm > 0 ? std::sqrt(squared_error / squared_norm) : 0.0;
+size_t buffers_for(const ThreadPool& pool) {
+  return std::max<size_t>(16, 4 * static_cast<size_t>(pool.size()));
 }
 
-Status for_each_slab(const RowSource& reader, ThreadPool& pool, int64_t grain,
-                     const std::function<Status(int64_t, int64_t, std::span<const float>)>& work,
-                     const std::function<Status(int64_t, int64_t)>& finish) {
-  const int64_t rows = reader.rows(), columns = reader.columns();
-  const auto in_grains = [&](int64_t values) {
-    return std::max<int64_t>(1, values / (columns * grain)) * grain;
-  };
-  const int64_t piece = in_grains(kPieceValues);
-  const int64_t slab = std::max(piece, in_grains(kSlabValues) / piece * piece);
-  std::vector<float> values(static_cast<size_t>(std::min(rows, slab) * columns));
+Status for_each_piece(const RowSource& reader, ThreadPool& pool, int64_t grain,
+                      const std::function<Status(int64_t, int64_t, std::span<const float>)>& work) {
   std::mutex guard;
-  std::optional<std::pair<int64_t, Error>> failure;  // the first by place, not by time
-  for (int64_t first = 0; first < rows; first += slab) {
-    const int64_t count = std::min(slab, rows - first);
-    pool.for_range((count + piece - 1) / piece, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t at = i * piece, taken = std::min(piece, count - at);
-        const auto part = std::span(values).subspan(static_cast<size_t>(at * columns),
-                                                    static_cast<size_t>(taken * columns));
-        reader.read(first + at, taken, part.data());
-        Status status = work(first + at, taken, part);
-        if (status.ok()) continue;
-        const std::lock_guard lock(guard);
-        if (!failure || failure->first > first + at)
-          failure.emplace(first + at, std::move(status).error());
-      }
-    });
-    if (failure) return std::move(failure->second);
-    SLUICE_TRY(finish(first, count));
-  }
+  std::optional<std::pair<int64_t, Error>> failure;
+  share_out(reader, pool, piece_rows(reader.columns(), grain),
+            [&](int64_t, int64_t first, int64_t count, std::span<const float> values) {
+              Status status = work(first, count, values);
+              if (status.ok()) return true;
+              const std::lock_guard lock(guard);
+              if (!failure || failure->first > first)
+                failure.emplace(first, std::move(status).error());
+              return false;
+            });
+  return failure ? Status(std::move(failure->second)) : Status();
+}
+
+Status write_pieces(const RowSource& reader, ThreadPool& pool, int64_t grain, size_t row_bytes,
+                    const Output& out,
+                    const std::function<Status(int64_t, int64_t, std::span<const float>,
+                                               std::span<std::byte>)>& work) {
+  const int64_t rows = reader.rows(), piece = piece_rows(reader.columns(), grain);
+  const uint64_t places = out.behind->reserve(static_cast<uint64_t>((rows + piece - 1) / piece));
+  std::atomic<bool> failed = false;
+  const auto make = [&](int64_t number, int64_t first, int64_t count,
+                        std::span<const float> values) {
+    if (out.ahead != nullptr)
+      out.ahead->advance(static_cast<double>(count) / static_cast<double>(rows));
+    const uint64_t place = places + static_cast<uint64_t>(number);
+    const auto bytes = out.behind->begin(place, static_cast<size_t>(count) * row_bytes);
+    Status status = work(first, count, values, bytes);
+    if (status.ok()) {
+      out.behind->end(place, out.sink);
+      return true;
+    }
+    out.behind->fail(place, std::move(status).error());
+    failed = true;
+    return false;
+  };
+  share_out(reader, pool, piece, make);
+  return failed ? out.behind->drain() : Status();
+}
+
+Status write_bytes(std::span<const std::byte> bytes, const Output& out) {
+  const auto whole = static_cast<double>(std::max<size_t>(1, bytes.size()));
+  do {
+    const auto part = bytes.first(std::min(kCopyBytes, bytes.size()));
+    bytes = bytes.subspan(part.size());
+    if (out.ahead != nullptr) out.ahead->advance(static_cast<double>(part.size()) / whole);
+    SLUICE_TRY(out.behind->add([part, sink = out.sink] { return sink(part); }));
+  } while (!bytes.empty());
+  return {};
+}
+
+Status write_copy(std::span<const std::byte> bytes, const Output& out) {
+  do {
+    const auto part = bytes.first(std::min(kCopyBytes, bytes.size()));
+    bytes = bytes.subspan(part.size());
+    const uint64_t place = out.behind->reserve(1);
+    std::copy(part.begin(), part.end(), out.behind->begin(place, part.size()).begin());
+    out.behind->end(place, out.sink);
+  } while (!bytes.empty());
   return {};
 }
 
 Status write_rows(const RowSource& reader, DType type, std::span<const float> importance,
-                  ThreadPool& pool, const Sink& sink, ErrorSum& error) {
+                  ThreadPool& pool, const Output& out, ErrorSum& error) {
   const int64_t rows = reader.rows(), columns = reader.columns();
   const auto row_bytes = dtype_bytes(type, static_cast<uint64_t>(columns));
   if (!row_bytes) {
@@ -69,40 +145,20 @@ Status write_rows(const RowSource& reader, DType type, std::span<const float> im
   SLUICE_CHECK(format.has_value(), "no encoder of rows to {}", dtype_name(type));
   const bool plain = dtype_info(type).block_elements == 1;
   std::vector<ErrorSum> sums(static_cast<size_t>(rows));
-  std::vector<std::byte> encoded;
-  int64_t slab_first = 0;
-  const auto work = [&](int64_t first, int64_t count, std::span<const float> values) -> Status {
+  const auto work = [&](int64_t first, int64_t count, std::span<const float> values,
+                        std::span<std::byte> bytes) -> Status {
     const codec::WeightSource source{reader.name(), values, count, columns,
                                      codec::SourceType::kF32};
     Result<codec::OwnedMatrix> owned = plain ? codec::encode_floats(source, *format)
                                              : codec::encode_ggml(source, *format, importance);
     if (!owned.ok()) return std::move(owned).error();
-    std::vector<float> decoded(static_cast<size_t>(columns));
-    for (int64_t row = 0; row < count; ++row) {
-      codec::decode_rows(owned->matrix, row, 1, decoded.data());
-      ErrorSum& sum = sums[static_cast<size_t>(first + row)];
-      for (size_t column = 0; column < decoded.size(); ++column) {
-        const double value = values[static_cast<size_t>(row * columns) + column];
-        const double difference = static_cast<double>(decoded[column]) - value;
-        sum.squared_error += difference * difference;
-        sum.squared_norm += value * value;
-      }
-    }
-    const size_t place = static_cast<size_t>(first - slab_first) * static_cast<size_t>(*row_bytes);
-    std::copy(owned->codes.begin(), owned->codes.end(),
-              encoded.begin() + static_cast<std::ptrdiff_t>(place));
+    add_errors(values, owned->matrix,
+               std::span(sums).subspan(static_cast<size_t>(first), static_cast<size_t>(count)));
+    std::copy(owned->codes.begin(), owned->codes.end(), bytes.begin());
     return {};
   };
-  const auto finish = [&](int64_t first, int64_t count) -> Status {
-    slab_first = first + count;
-    return sink(std::span(encoded).first(static_cast<size_t>(count) * *row_bytes));
-  };
-  encoded.resize(static_cast<size_t>(std::min(rows, kSlabValues / columns + 1)) * *row_bytes);
-  SLUICE_TRY(for_each_slab(reader, pool, 1, work, finish));
-  for (const ErrorSum& sum : sums) {
-    error.squared_error += sum.squared_error;
-    error.squared_norm += sum.squared_norm;
-  }
+  SLUICE_TRY(write_pieces(reader, pool, 1, *row_bytes, out, work));
+  add_rows(sums, error);
   return {};
 }
 

@@ -33,6 +33,11 @@ std::vector<fs::path> files_of(const convert::Source& source) {
   return out;
 }
 
+bool is_compensated(const BuildRequest& request) {
+  const auto* how = std::get_if<SafetensorsRequest>(&request.how);
+  return how != nullptr && how->compensation != nullptr;
+}
+
 using Write = std::function<Status(const fs::path& model, BuildJournal& journal)>;
 
 // `lone_name`: of the weights' file in a folder; empty if the folder is the model.
@@ -64,14 +69,16 @@ Status write_in_place(const convert::Source& source, const BuildRequest& request
   };
   const Status made = make();
   if (!made.ok()) {
+    const bool some = journal->finished() > 0;
     // Memory that is short now may be there later.
-    const bool short_of_memory = made.error().code == ErrorCode::kDoesNotFit;
-    if (short_of_memory && journal->finished() > 0 && events.notice)
-      events.notice(fmt::format("what is finished stays in {}; the same command goes on from there",
-                                folder.string()));
-    if (made.error().code == ErrorCode::kInterrupted ||
-        (short_of_memory && journal->finished() > 0))
-      place.leave();
+    const bool short_of_memory = some && made.error().code == ErrorCode::kDoesNotFit;
+    // Rounded over hours: who accepts it after all should not have to wait for it again.
+    const bool dear = some && made.error().code == ErrorCode::kRefused && is_compensated(request);
+    if ((short_of_memory || dear) && events.notice)
+      events.notice(
+          fmt::format("what is finished stays in {}; the same command{} goes on from there",
+                      folder.string(), dear ? " that accepts it" : ""));
+    if (made.error().code == ErrorCode::kInterrupted || short_of_memory || dear) place.leave();
     return made;
   }
   SLUICE_TRY(journal->remove());

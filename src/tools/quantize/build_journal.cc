@@ -7,76 +7,21 @@
 #include <xxhash.h>
 
 #include <cerrno>
-#include <charconv>
-#include <cmath>
 #include <cstring>
-#include <optional>
 #include <utility>
 
 #include "base/check.h"
 #include "base/file.h"
-#include "base/json.h"
 
 namespace sluice::quantize {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kName = "build.journal";
-constexpr int64_t kVersion = 1;
 constexpr uint64_t kMostBytes = uint64_t{1} << 28;
-constexpr size_t kHexDigits = 16;
 
 Error system_error(const fs::path& file, const char* action) {
   return failed(file.string(), fmt::format("cannot {}: {}", action, std::strerror(errno)));
-}
-
-uint64_t chained(std::string_view json, uint64_t before) {
-  return XXH3_64bits_withSeed(json.data(), json.size(), before);
-}
-
-std::optional<uint64_t> from_hex(std::string_view text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (text.size() != kHexDigits || error != std::errc() || end != text.data() + text.size())
-    return std::nullopt;
-  return value;
-}
-
-std::string text_of(const Json& object, std::string_view key) {
-  const Json* found = object.find(key);
-  return found != nullptr && found->is_string() ? found->string() : std::string();
-}
-
-// The JSON of the line that begins `text`, if its hash fits what was before it.
-std::optional<Json> checked_line(std::string_view line, uint64_t before) {
-  if (line.size() <= kHexDigits || line[kHexDigits] != ' ') return std::nullopt;
-  const std::string_view json = line.substr(kHexDigits + 1);
-  if (from_hex(line.substr(0, kHexDigits)) != chained(json, before)) return std::nullopt;
-  auto parsed = parse_json(json, {.depth = 4, .duplicates = DuplicateKeys::kReject});
-  if (!parsed.ok() || !parsed->is_object()) return std::nullopt;
-  return std::move(*parsed);
-}
-
-bool is_size(double value) { return value >= 0 && std::isfinite(value); }
-
-std::optional<JournalEntry> entry_of(const Json& json) {
-  JournalEntry entry;
-  entry.tensor = text_of(json, "tensor");
-  const auto hash = from_hex(text_of(json, "hash"));
-  const Json *error = json.find("squared_error"), *norm = json.find("squared_norm");
-  if (entry.tensor.empty() || !hash || error == nullptr || norm == nullptr) return std::nullopt;
-  entry.hash = *hash;
-  entry.error.squared_error = error->as_double().value_or(NAN);
-  entry.error.squared_norm = norm->as_double().value_or(NAN);
-  bool sane = is_size(entry.error.squared_error) && is_size(entry.error.squared_norm);
-  if (const Json* output = json.find("output_error")) {
-    const Json *plain = output->find("plain"), *written = output->find("written");
-    if (plain == nullptr || written == nullptr) return std::nullopt;
-    entry.output_error = {plain->as_double().value_or(NAN), written->as_double().value_or(NAN)};
-    sane = sane && is_size(entry.output_error->plain) && is_size(entry.output_error->written);
-  }
-  return sane ? std::optional(std::move(entry)) : std::nullopt;
 }
 
 std::string difference(const BuildIdentity& before, const BuildIdentity& now) {
@@ -86,38 +31,6 @@ std::string difference(const BuildIdentity& before, const BuildIdentity& now) {
 }
 
 }  // namespace
-
-Result<ParsedJournal> parse_journal(std::string_view text) {
-  ParsedJournal parsed;
-  size_t at = 0;
-  uint64_t chain = 0;
-  while (true) {
-    const size_t end = text.find('\n', at);
-    if (end == std::string_view::npos) break;
-    const std::string_view line = text.substr(at, end - at);
-    const auto json = checked_line(line, chain);
-    const auto entry = json && at > 0 ? entry_of(*json) : std::nullopt;
-    if (!json || (at > 0 && !entry)) {
-      parsed.damage = fmt::format("its line at byte {} is damaged", at);
-      break;
-    }
-    chain = *from_hex(line.substr(0, kHexDigits));
-    JournalEntry& place = at == 0 ? parsed.head : parsed.entries.emplace_back(*entry);
-    if (at == 0) {
-      const Json* version = json->find("version");
-      if (version == nullptr || version->as_int64() != kVersion)
-        return bad_input(kName, "is of another version");
-      parsed.identity = {text_of(*json, "program"), text_of(*json, "source"),
-                         text_of(*json, "request")};
-    }
-    place.end = end + 1;
-    place.chain = chain;
-    at = end + 1;
-  }
-  if (parsed.head.end == 0)
-    return bad_input(kName, parsed.damage.empty() ? "is empty" : parsed.damage);
-  return parsed;
-}
 
 struct BuildJournal::Hasher {
   Hasher() : state(XXH3_createState()) { XXH3_64bits_reset(state); }
@@ -147,7 +60,7 @@ BuildJournal::~BuildJournal() {
 Result<BuildJournal> BuildJournal::open(const fs::path& staging, const BuildIdentity& identity,
                                         const Notice& notice) {
   BuildJournal journal;
-  journal.file_ = staging / kName;
+  journal.file_ = staging / kJournalName;
   journal.hasher_ = std::make_unique<Hasher>();
   std::error_code error;
   const bool found = fs::exists(journal.file_, error), empty = fs::is_empty(staging, error);
@@ -173,7 +86,7 @@ Result<BuildJournal> BuildJournal::open(const fs::path& staging, const BuildIden
   for (const auto& entry : fs::directory_iterator(staging, error)) {
     const std::string extension = entry.path().extension().string();
     const bool weights = extension == ".gguf" || extension == ".safetensors";
-    if (entry.path().filename() != kName && (!refused.empty() || !weights))
+    if (entry.path().filename() != kJournalName && (!refused.empty() || !weights))
       fs::remove_all(entry.path(), error);
     if (error) return failed(entry.path().string(), "cannot remove it: " + error.message());
   }
@@ -186,12 +99,8 @@ Result<BuildJournal> BuildJournal::open(const fs::path& staging, const BuildIden
 
 Status BuildJournal::start_over(const BuildIdentity& identity) {
   if (::ftruncate(descriptor_, 0) != 0) return system_error(file_, "empty it");
-  Json head = Json::object();
-  head.set("version", kVersion);
-  head.set("program", identity.program);
-  head.set("source", identity.source);
-  head.set("request", identity.request);
-  SLUICE_TRY(write_line(head.dump()));
+  chain_ = 0;
+  SLUICE_TRY(write_line(journal_head(identity, chain_)));
   parsed_.head.chain = chain_;
   parsed_.head.end = static_cast<uint64_t>(::lseek(descriptor_, 0, SEEK_CUR));
   return {};
@@ -235,27 +144,15 @@ void BuildJournal::take(std::span<const std::byte> bytes) {
 
 Status BuildJournal::add(const std::string& tensor, const convert::ErrorSum& error,
                          const std::optional<TensorReport::OutputError>& output_error) {
-  Json line = Json::object();
-  line.set("tensor", tensor);
-  line.set("hash", fmt::format("{:016x}", XXH3_64bits_digest(hasher_->state)));
-  line.set("squared_error", error.squared_error);
-  line.set("squared_norm", error.squared_norm);
-  if (output_error) {
-    Json output = Json::object();
-    output.set("plain", output_error->plain);
-    output.set("written", output_error->written);
-    line.set("output_error", std::move(output));
-  }
+  const JournalEntry entry{tensor, XXH3_64bits_digest(hasher_->state), error, output_error};
   XXH3_64bits_reset(hasher_->state);
-  SLUICE_TRY(write_line(line.dump()));
+  SLUICE_TRY(write_line(journal_line(entry, chain_)));
   ++finished_;
   return {};
 }
 
 // One write, so that a kill leaves whole lines but for the last.
-Status BuildJournal::write_line(const std::string& json) {
-  chain_ = chained(json, chain_);
-  const std::string line = fmt::format("{:016x} {}\n", chain_, json);
+Status BuildJournal::write_line(const std::string& line) {
   size_t done = 0;
   while (done < line.size()) {
     const ssize_t n = ::write(descriptor_, line.data() + done, line.size() - done);

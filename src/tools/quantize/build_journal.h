@@ -16,33 +16,9 @@
 
 #include "base/result.h"
 #include "checkpoint/kept_tensors.h"
-#include "tools/convert/row_stream.h"
-#include "tools/quantize/build_identity.h"
-#include "tools/quantize/report.h"
+#include "tools/quantize/journal_lines.h"
 
 namespace sluice::quantize {
-
-struct JournalEntry {
-  std::string tensor;
-  uint64_t hash = 0;        // of its bytes
-  convert::ErrorSum error;  // zero where none is measured
-  std::optional<TensorReport::OutputError> output_error = {};
-  uint64_t end = 0;    // of its line, from the journal's first byte
-  uint64_t chain = 0;  // what the next line's hash begins with
-};
-
-struct ParsedJournal {
-  BuildIdentity identity;
-  JournalEntry head;  // end and chain of the first line
-  std::vector<JournalEntry> entries;
-  // Why what follows the entries is not believed; empty if nothing does. Half a line at the end is
-  // what a kill leaves, no damage.
-  std::string damage;
-};
-
-// A line is `HASH JSON`, where HASH covers the JSON and all lines before: a line that was changed,
-// lost or moved ends what is believed. An error if not even the first line can be.
-Result<ParsedJournal> parse_journal(std::string_view text);
 
 class BuildJournal {
  public:
@@ -79,7 +55,7 @@ class BuildJournal {
  private:
   BuildJournal();
   Status start_over(const BuildIdentity& identity);
-  Status write_line(const std::string& json);
+  Status write_line(const std::string& line);
 
   struct Hasher;
   std::filesystem::path file_;

@@ -127,14 +127,14 @@ uint64_t bytes_of(const TensorSpec& spec) {
 }
 
 Status write_piece(const Source& source, const CopyRequest& request, const Piece& piece,
-                   ThreadPool& pool, const convert::Sink& sink, BuildReport& report) {
+                   ThreadPool& pool, const convert::Output& out, BuildReport& report) {
   convert::ErrorSum error;
   if (piece.stored != nullptr) {
-    SLUICE_TRY(sink(piece.stored->bytes));
+    SLUICE_TRY(convert::write_bytes(piece.stored->bytes, out));
   } else {
     const RowReader reader(*request.donor, *piece.weight,
                            source.gguf() ? Convention::kGguf : Convention::kPublished);
-    SLUICE_TRY(convert::write_rows(reader, piece.spec.dtype, {}, pool, sink, error));
+    SLUICE_TRY(convert::write_rows(reader, piece.spec.dtype, {}, pool, out, error));
   }
   const auto& shape = piece.spec.shape;
   const int64_t columns = shape.empty() ? 1 : shape.back();
@@ -152,14 +152,23 @@ Status write_all(const Source& source, const CopyRequest& request, const std::ve
                  const BuildEvents& events, BuildReport& report) {
   std::map<std::string_view, const Piece*> by_name;
   for (const Piece& piece : pieces) by_name[piece.spec.name] = &piece;
+  convert::ReadAhead ahead(*source.checkpoint);
+  for (const std::string& name : order) {
+    const StoredTensor* stored = by_name.at(name)->stored;
+    ahead.add(std::span(&stored, stored != nullptr ? 1 : 0));
+  }
+  convert::WriteBehind behind(convert::buffers_for(pool));
   for (size_t i = 0; i < order.size(); ++i) {
     if (events.progress && !events.progress(i, order.size(), order[i]))
       return Error{ErrorCode::kInterrupted, order[i], "interrupted", {}};
-    const auto sink = [&](std::span<const std::byte> bytes) {
-      return writer.append(order[i], bytes);
+    const auto sink = [&writer, &name = order[i]](std::span<const std::byte> bytes) {
+      return writer.append(name, bytes);
     };
-    SLUICE_TRY(write_piece(source, request, *by_name.at(order[i]), pool, sink, report));
+    ahead.begin(i);
+    SLUICE_TRY(
+        write_piece(source, request, *by_name.at(order[i]), pool, {&behind, sink, &ahead}, report));
   }
+  SLUICE_TRY(behind.drain());
   return writer.finish();
 }
 
@@ -171,15 +180,19 @@ Status write_tower(const TowerPlan& plan, const fs::path& model, ThreadPool& poo
   const std::string file = plan.file_name(model);
   SLUICE_ASSIGN(auto writer, checkpoint::GgufWriter::create(model.parent_path() / file,
                                                             plan.metadata, std::move(specs)));
+  convert::WriteBehind behind(convert::buffers_for(pool));
   for (size_t i = 0; i < plan.tensors.size(); ++i) {
     const std::string& name = plan.tensors[i].spec.name;
     if (events.progress && !events.progress(i, plan.tensors.size(), name))
       return Error{ErrorCode::kInterrupted, name, "interrupted", {}};
     convert::ErrorSum error;
-    const auto sink = [&](std::span<const std::byte> bytes) { return writer.append(name, bytes); };
-    SLUICE_TRY(write_tower_tensor(plan, i, pool, sink, error));
+    const auto sink = [&writer, &name](std::span<const std::byte> bytes) {
+      return writer.append(name, bytes);
+    };
+    SLUICE_TRY(write_tower_tensor(plan, i, pool, {&behind, sink}, error));
     report_tower_tensor(plan, i, file, error, report);
   }
+  SLUICE_TRY(behind.drain());
   return writer.finish();
 }
 

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "codec/lanes.h"
+#include "codec/e4m3_lanes.h"
 #include "codec/number_formats.h"
 
 namespace sluice::quantize {
@@ -20,36 +20,7 @@ float stored_value(float scale, DType stored) {
   return stored == DType::kBF16 ? codec::round_to_bf16(scale) : scale;
 }
 
-using codec::LaneBits;
 using codec::Lanes;
-
-// The values of the nearest E4M3 codes, without a table: adding and subtracting a power of two
-// rounds to the step of the value's binade. Magnitudes beyond 448 saturate.
-inline Lanes nearest_e4m3(Lanes magnitude) {
-  const Lanes most = codec::all_lanes(codec::kE4m3Max), least_normal = codec::all_lanes(0x1p-6f);
-  const Lanes limited = magnitude < most ? magnitude : most;
-  const Lanes binade = limited > least_normal ? limited : least_normal;
-  // 2^20 times the binade.
-  const Lanes shift = (Lanes)(((LaneBits)binade & 0x7F800000) + (20 << 23));
-  return (limited + shift) - shift;
-}
-
-// Codes and values of quotients that are not NaN, as codec::f32_to_e4m3 and its table give them.
-struct Fp8Lanes {
-  LaneBits codes;
-  Lanes values;
-};
-inline Fp8Lanes encode_e4m3(Lanes quotient) {
-  const LaneBits sign = (LaneBits)quotient & static_cast<int32_t>(0x80000000u);
-  const Lanes nearest = nearest_e4m3(codec::magnitudes(quotient));
-  const LaneBits bits = (LaneBits)nearest;
-  // An E4M3 value as F32 has its code in the upper bits, exponent bias 127 instead of 7; below the
-  // least normal one the code counts steps of 2^-9.
-  const LaneBits normal = (bits - (120 << 23)) >> 20;
-  const LaneBits subnormal = __builtin_convertvector(nearest * 512.0f, LaneBits);
-  const LaneBits code = nearest < 0x1p-6f ? subnormal : normal;
-  return {code | ((sign >> 24) & 0x80), (Lanes)(bits | sign)};
-}
 
 // Sixteen sums side by side, joined at the end. For judging only: codes come from a division, which
 // takes longer and moves a few values that lie between two codes.
@@ -58,7 +29,7 @@ float squared_error(std::span<const float> values, float scale) {
   const float inverse = 1 / scale;
   const auto squared = [scale, inverse](const float* from) {
     const Lanes magnitude = codec::magnitudes(codec::load_lanes(from));
-    const Lanes difference = magnitude - nearest_e4m3(magnitude * inverse) * scale;
+    const Lanes difference = magnitude - codec::nearest_e4m3(magnitude * inverse) * scale;
     return difference * difference;
   };
   std::array<Lanes, kSums> sums{};
@@ -111,7 +82,7 @@ double encode_fp8_values(std::span<const float> values, float scale, uint8_t* co
       std::copy_n(from, count, last.begin());
       from = last.data();
     }
-    const Fp8Lanes encoded = encode_e4m3(codec::load_lanes(from) / scale);
+    const codec::E4m3Lanes encoded = codec::encode_e4m3(codec::load_lanes(from) / scale);
     const Lanes product = encoded.values * scale;
     std::memcpy(decoded.data(), &product, sizeof product);
     for (size_t i = 0; i < count; ++i) {

@@ -17,7 +17,7 @@ float plain_fp8_scale(float amax, DType stored);
 // except for the largest ones.
 float best_fp8_scale(std::span<const float> values, DType stored);
 
-// Codes of `values`, and the sum of squared errors.
+// Codes of `values`, and the sum of squared errors. Whole rows: fp8_rows.h.
 double encode_fp8_values(std::span<const float> values, float scale, uint8_t* codes);
 
 }  // namespace sluice::quantize

@@ -186,22 +186,24 @@ class GgufFiles {
                                    : plan_.tensors[number - tower_tensors_].spec.name;
   }
 
-  Status write(size_t number, ThreadPool& pool, BuildJournal& journal, convert::ErrorSum& error) {
+  // What is read for each tensor, as steps; nothing of the tower, which is another file.
+  void plan_reading(convert::ReadAhead& ahead) const {
+    for (size_t i = 0; i < tower_tensors_; ++i) ahead.add({});
+    for (const GgufTensor& tensor : plan_.tensors) ahead.add(tensor.weight->bound->stored);
+  }
+
+  Status write(size_t number, ThreadPool& pool, BuildJournal& journal, convert::WriteBehind& behind,
+               convert::ReadAhead& ahead, convert::ErrorSum& error) {
     checkpoint::GgufWriter& writer = number < tower_tensors_ ? *tower_ : *text_;
-    const auto sink = [&](std::span<const std::byte> bytes) {
+    const auto sink = [&journal, &writer, &name = name(number)](std::span<const std::byte> bytes) {
       journal.take(bytes);
-      return writer.append(name(number), bytes);
+      return writer.append(name, bytes);
     };
-    if (number < tower_tensors_) return write_tower_tensor(*plan_.tower, number, pool, sink, error);
+    const convert::Output out{&behind, sink, &ahead};
+    if (number < tower_tensors_) return write_tower_tensor(*plan_.tower, number, pool, out, error);
     const GgufTensor& tensor = plan_.tensors[number - tower_tensors_];
     const RowReader reader(source_, *tensor.weight, Convention::kGguf);
-    const checkpoint::StoredTensor& stored = *tensor.weight->bound->stored.front();
-    const MappedFile& mapping = source_.checkpoint->mapping(stored);
-    mapping.will_need(stored.bytes);
-    SLUICE_TRY(
-        convert::write_rows(reader, tensor.spec.dtype, tensor.importance, pool, sink, error));
-    mapping.drop(stored.bytes);
-    return {};
+    return convert::write_rows(reader, tensor.spec.dtype, tensor.importance, pool, out, error);
   }
 
   void report(size_t number, const convert::ErrorSum& error, BuildReport& report) const {
@@ -234,18 +236,25 @@ Status write_gguf(const Source& source, const GgufPlan& plan, const std::filesys
   GgufFiles files(source, plan, file);
   SLUICE_ASSIGN(const size_t kept, files.open(journal.is_intact()));
   SLUICE_TRY(journal.begin(kept, files.size(), events.notice));
+  convert::ReadAhead ahead(*source.checkpoint);
+  files.plan_reading(ahead);
+  convert::WriteBehind behind(convert::buffers_for(pool));
   for (size_t i = 0; i < files.size(); ++i) {
     if (i < kept) {
       files.report(i, journal.entries()[i].error, report);
       continue;
     }
-    if (events.progress && !events.progress(i, files.size(), files.name(i)))
+    if (events.progress && !events.progress(i, files.size(), files.name(i))) {
+      SLUICE_TRY(behind.drain());
       return interrupted(files.name(i));
+    }
+    ahead.begin(i);
     convert::ErrorSum error;
-    SLUICE_TRY(files.write(i, pool, journal, error));
-    SLUICE_TRY(journal.add(files.name(i), error));
+    SLUICE_TRY(files.write(i, pool, journal, behind, ahead, error));
+    SLUICE_TRY(behind.add([&, i, error] { return journal.add(files.name(i), error); }));
     files.report(i, error, report);
   }
+  SLUICE_TRY(behind.drain());
   report.notes.insert(report.notes.end(), plan.notes.begin(), plan.notes.end());
   return files.finish();
 }

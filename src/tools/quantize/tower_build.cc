@@ -102,11 +102,11 @@ void add_to_identity(const TowerPlan& plan, IdentityHash& hash) {
 }
 
 Status write_tower_tensor(const TowerPlan& plan, size_t number, ThreadPool& pool,
-                          const convert::Sink& sink, convert::ErrorSum& error) {
+                          const convert::Output& out, convert::ErrorSum& error) {
   const TowerFileTensor& tensor = plan.tensors[number];
-  if (tensor.copied) return sink(tensor.tensor->stored[tensor.frame]->bytes);
+  if (tensor.copied) return convert::write_bytes(tensor.tensor->stored[tensor.frame]->bytes, out);
   const TowerReader reader(*plan.tower, *tensor.tensor, Convention::kGguf, tensor.frame);
-  return convert::write_rows(reader, tensor.spec.dtype, {}, pool, sink, error);
+  return convert::write_rows(reader, tensor.spec.dtype, {}, pool, out, error);
 }
 
 void report_tower_tensor(const TowerPlan& plan, size_t number, const std::string& file,

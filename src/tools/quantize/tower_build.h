@@ -48,9 +48,9 @@ Result<std::optional<TowerPlan>> plan_tower(const convert::Source& source,
 
 void add_to_identity(const TowerPlan& plan, IdentityHash& hash);
 
-// One tensor's bytes through `sink`, and what was lost.
+// One tensor's bytes, all handed over when this returns, and what was lost.
 Status write_tower_tensor(const TowerPlan& plan, size_t number, ThreadPool& pool,
-                          const convert::Sink& sink, convert::ErrorSum& error);
+                          const convert::Output& out, convert::ErrorSum& error);
 
 // Adds a tensor that is written to the report of the tower; the first one begins it.
 void report_tower_tensor(const TowerPlan& plan, size_t number, const std::string& file,

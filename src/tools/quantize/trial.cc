@@ -127,8 +127,7 @@ Result<std::unique_ptr<TrialMatrix>> trial_matrix(const convert::RowReader& read
                    codec::f32_to_bf16);
     return {};
   };
-  SLUICE_TRY(convert::for_each_slab(reader, pool, kTileRows, work,
-                                    [](int64_t, int64_t) { return Status(); }));
+  SLUICE_TRY(convert::for_each_piece(reader, pool, kTileRows, work));
   out->matrix = trial_shape(reader.rows(), columns);
   out->matrix.codes.bytes = std::as_bytes(std::span(out->values));
   return out;
@@ -143,8 +142,7 @@ Result<float> largest_magnitude(const convert::RowReader& reader, ThreadPool& po
           codec::amax_of(values.subspan(static_cast<size_t>(row) * columns, columns));
     return {};
   };
-  SLUICE_TRY(
-      convert::for_each_slab(reader, pool, 1, work, [](int64_t, int64_t) { return Status(); }));
+  SLUICE_TRY(convert::for_each_piece(reader, pool, 1, work));
   return codec::amax_of(of_rows);
 }
 

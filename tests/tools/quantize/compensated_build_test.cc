@@ -239,6 +239,26 @@ TEST_F(CompensatedBuild, GoesOnAtTheFirstMatrixThatIsMissing) {
   }
 }
 
+// Whoever accepts after all what a gate has refused gets the build that was made, without another
+// factor.
+TEST_F(CompensatedBuild, ARefusedOneIsKeptForWhoAcceptsIt) {
+  ASSERT_TRUE(make("fp8_block", "official", "whole", {}).ok());
+  quantize::BuildEvents events;
+  std::string said;
+  events.notice = [&](const std::string& line) { said += line; };
+  events.judge = [](const auto&, auto&) -> Status {
+    return Error{ErrorCode::kRefused, "the build", "is bad", {}};
+  };
+  const auto refused = make("fp8_block", "official", "out", events);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kRefused);
+  EXPECT_NE(said.find("that accepts it goes on from there"), std::string::npos) << said;
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "out"));
+  ASSERT_TRUE(make("fp8_block", "official", "out", {}).ok());
+  EXPECT_TRUE(factors_->asked.empty());
+  EXPECT_TRUE(contents(folder_.path() / "out") == contents(folder_.path() / "whole"));
+}
+
 TEST_F(CompensatedBuild, StartsOverWithAnotherText) {
   quantize::BuildEvents events;
   std::string said;
