@@ -33,6 +33,10 @@ void avx2_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? avx2::float_product(call) : avx2::integer_product(call);
 }
 
+bool supports_avxvnni_integer(InstructionSet set, const UnitShape& shape) {
+  return set == InstructionSet::kAvxVnni && !is_float(shape);
+}
+
 bool supports_avx512_float(InstructionSet set, const UnitShape& shape) {
   return set >= InstructionSet::kAvx512 && is_float(shape);
 }
@@ -56,6 +60,7 @@ struct Kernel {
 constexpr Kernel kKernels[] = {
 #if defined(__x86_64__)
     {supports_avx512vnni_integer, avx512vnni::integer_product},
+    {supports_avxvnni_integer, avxvnni::integer_product, avxvnni::reads_words},
     {supports_avx512_float, avx512::float_product},
     {supports_avx2, avx2_product,
      avx2::reads_words},  // AVX-512 without VNNI gains nothing over it for integers
@@ -212,7 +217,7 @@ void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64
       apply_recipe(leader, inputs, values, pool);
       inputs = {values, rows, columns, columns};
     }
-    prepare(form, inputs, units, row_factors, pool);
+    prepare(form, leader.set(), inputs, units, row_factors, pool);
 
     ProductCall common;
     common.activations = units;
