@@ -10,8 +10,8 @@
 //   --clock wall           cpu: processor time, for one thread on a machine that others use as well
 //
 // One line per form, mode and batch: median ms of one matrix, GB/s of packed bytes, median share of
-// the plain read of the same round, and billions of products a second. SLUICE_CPU forces the
-// instruction set.
+// the plain read of the same round, and billions of products a second. Behind each form the peaks
+// of one thread in the same minute. SLUICE_CPU forces the instruction set.
 #include <time.h>
 
 #include <algorithm>
@@ -27,6 +27,7 @@
 #include "backend/matmul_matrices.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "tools/bench/machine_loops.h"
 
 namespace {
 
@@ -178,9 +179,19 @@ class Variant {
   PageBlock scratch_;
 };
 
-void measure(Variant& variant, const Options& options, Reader& reader) {
+// Billions of products a second in registers, of one thread: the caller's.
+double peak(const tools::MachineLoops::Products& loop) {
+  if (loop.run == nullptr) return 0;
+  constexpr int64_t kTurns = 2'000'000;
+  const double start = now();
+  loop.run(kTurns);
+  return static_cast<double>(kTurns * loop.per_turn) / seconds_since(start) * 1e-9;
+}
+
+void measure(Variant& variant, const Options& options, Reader& reader,
+             const tools::MachineLoops& loops) {
   std::vector<std::vector<double>> seconds(options.batch.size()), shares(options.batch.size());
-  std::vector<double> floors;
+  std::vector<double> floors, fp32, int16, int8;
   for (int64_t round = 0; round < options.rounds; ++round) {
     for (size_t i = 0; i < options.batch.size(); ++i) {
       const double floor = reader.gigabytes_per_second();
@@ -189,6 +200,9 @@ void measure(Variant& variant, const Options& options, Reader& reader) {
       seconds[i].push_back(time);
       shares[i].push_back(static_cast<double>(variant.bytes()) / time * 1e-9 / floor);
     }
+    fp32.push_back(peak(loops.fp32));
+    int16.push_back(peak(loops.int16));
+    int8.push_back(peak(loops.int8));
   }
   for (size_t i = 0; i < options.batch.size(); ++i) {
     const double time = median(seconds[i]);
@@ -199,9 +213,11 @@ void measure(Variant& variant, const Options& options, Reader& reader) {
         static_cast<double>(variant.bytes()) / time * 1e-9, median(shares[i]) * 100,
         variant.weights() * static_cast<double>(options.batch[i]) / time * 1e-9);
   }
-  std::printf("%-22s packed %.3f bits a weight at %.2f GB/s; plain read %.1f GB/s\n",
-              variant.name().c_str(), static_cast<double>(variant.bytes()) * 8 / variant.weights(),
-              variant.pack_rate(), median(floors));
+  std::printf(
+      "%-22s packed %.3f bits a weight at %.2f GB/s; plain read %.1f GB/s; peaks fp32 %.1f, "
+      "int16 %.1f, int8 %.1f GMAC/s\n",
+      variant.name().c_str(), static_cast<double>(variant.bytes()) * 8 / variant.weights(),
+      variant.pack_rate(), median(floors), median(fp32), median(int16), median(int8));
   std::fflush(stdout);
 }
 
@@ -224,7 +240,8 @@ int main(int count, char** arguments) {
       continue;
     for (const ops::ActivationMode mode : options.modes) {
       Variant variant(form, options, set.value(), mode, pool);
-      measure(variant, options, reader);
+      measure(variant, options, reader,
+              tools::machine_loops(cpu::instruction_set_name(set.value())));
     }
   }
 }

@@ -1,23 +1,24 @@
-// Products of float codes (BF16, F16, F32, E4M3) with F32 activations: the arithmetic, once over
-// `Lanes`. Inclusion and fencing as in integer_product-inl.h.
+// Products of float codes (BF16, F16, F32, E4M3) with F32 activations: the
+// arithmetic, once over `Lanes`. Inclusion and fencing as in
+// integer_product-inl.h.
 //
-// Per 128 columns (32 where a scale covers 32) two sums, of the even and of the odd columns,
-// ascending; then y += (even + odd) * scale, ascending. Weights are widened exactly.
+// Per 128 columns (32 where a scale covers 32) two sums, of the even and of the
+// odd columns, ascending; then y += (even + odd) * scale, ascending. Weights
+// are widened exactly.
 #pragma once
 
 #include "backend/cpu/product.h"
+#include "backend/cpu/product_rows-inl.h"
 
 namespace sluice::cpu {
 namespace {
-
-constexpr int64_t kFloatBlockRows = 128;
 
 struct alignas(64) FloatPanel {
   float columns[kFloatColumns][kGroupRows];
 };
 
-// Columns that step `step` of a unit yields: a line of E4M3 four, of BF16 two; F16 and F32 two as
-// well.
+// Columns that step `step` of a unit yields: a line of E4M3 four, of BF16 two;
+// F16 and F32 two as well.
 template <CodeKind kKind>
 constexpr int step_columns() {
   return kKind == CodeKind::kE4M3 ? 4 : 2;
@@ -69,19 +70,6 @@ SLUICE_INLINE FloatScales scales_of(const PackedView& weight, int64_t group, int
   return scales;
 }
 
-void write_float_out(const ProductCall& call, int64_t group, int64_t row, Floats total) {
-  const PackedView& weight = *call.weight;
-  const Floats scaled =
-      Lanes::multiply(Lanes::multiply(total, Lanes::load(weight.row_scales + group * kGroupRows)),
-                      Lanes::broadcast(call.row_factors[row]));
-  const int64_t first = group * kGroupRows;
-  float* out = call.out + row * call.stride + first;
-  if (weight.rows - first >= kGroupRows) return Lanes::store_unaligned(out, scaled);
-  alignas(64) float values[kGroupRows];
-  Lanes::store(values, scaled);
-  for (int64_t lane = 0; lane < weight.rows - first; ++lane) out[lane] = values[lane];
-}
-
 template <CodeKind kKind, int kRows>
 void float_direct(const ProductCall& call) {
   constexpr int kStep = step_columns<kKind>();
@@ -116,7 +104,7 @@ void float_direct(const ProductCall& call) {
       unit += weight.unit.bytes;
       activations += kRows * kFloatColumns;
     }
-    for (int row = 0; row < kRows; ++row) write_float_out(call, group, row, totals[row]);
+    for (int row = 0; row < kRows; ++row) write_out(call, group, row, totals[row]);
   }
 }
 
@@ -159,14 +147,29 @@ SLUICE_INLINE void multiply_float_panel(const FloatPanel& panel, const FloatScal
   for (int row = 0; row < kRows; ++row) Lanes::store(results[row], totals[row]);
 }
 
+// The panel product of `rows` rows, kLeast to kRows.
+template <int kLeast, int kRows>
+void multiply_float_rows(int64_t rows, const FloatPanel& panel, const FloatScales& scales,
+                         const float* activations, float (*results)[kGroupRows]) {
+  if constexpr (kRows > kLeast) {
+    if (rows != kRows) {
+      return multiply_float_rows<kLeast, kRows - 1>(rows, panel, scales, activations, results);
+    }
+  }
+  multiply_float_panel<kRows>(panel, scales, activations, results);
+}
+
 template <CodeKind kKind>
 void float_blocked(const ProductCall& call) {
-  constexpr int kStep = Lanes::kFloatRows;
+  constexpr int kMost = Lanes::kFloatRows, kLeast = (kMost + 1) / 2;  // of equal pieces
   const PackedView& weight = *call.weight;
   FloatPanel panel;
-  alignas(64) float results[kFloatBlockRows][kGroupRows];
-  for (int64_t first = 0; first < call.rows; first += kFloatBlockRows) {
-    const int64_t rows = call.rows - first < kFloatBlockRows ? call.rows - first : kFloatBlockRows;
+  alignas(64) float results[kBlockRows][kGroupRows];
+  const int64_t blocks = (call.rows + kBlockRows - 1) / kBlockRows;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t first = piece_begin(call.rows, blocks, block);
+    const int64_t rows = piece_begin(call.rows, blocks, block + 1) - first;
+    const int64_t tiles = (rows + kMost - 1) / kMost, lines = weight.unit.bytes / kLine;
     for (int64_t group = call.first_group; group < call.last_group; ++group) {
       const uint8_t* unit = weight.units + group * weight.units_per_group * weight.unit.bytes;
       const float* activations =
@@ -175,34 +178,38 @@ void float_blocked(const ProductCall& call) {
       for (int64_t u = 0; u < weight.units_per_group; ++u) {
         const FloatScales scales = scales_of(weight, group, u, unit);
         decode_float_panel<kKind>(unit + weight.unit.code_offset, panel);
-        int64_t row = 0;
-        for (; row + kStep <= rows; row += kStep) {
-          multiply_float_panel<kStep>(panel, scales, activations + row * kFloatColumns,
-                                      results + row);
-        }
-        for (; row + 4 <= rows; row += 4) {
-          multiply_float_panel<4>(panel, scales, activations + row * kFloatColumns, results + row);
-        }
-        for (; row < rows; ++row) {
-          multiply_float_panel<1>(panel, scales, activations + row * kFloatColumns, results + row);
-        }
         unit += weight.unit.bytes;
+        const bool more = u + 1 < weight.units_per_group || group + 1 < call.last_group;
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+          if (more) {
+            prefetch(unit, piece_begin(lines, tiles, tile), piece_begin(lines, tiles, tile + 1));
+          }
+          const int64_t row = piece_begin(rows, tiles, tile);
+          multiply_float_rows<kLeast, kMost>(piece_begin(rows, tiles, tile + 1) - row, panel,
+                                             scales, activations + row * kFloatColumns,
+                                             results + row);
+        }
         activations += call.rows * kFloatColumns;
       }
       for (int64_t row = 0; row < rows; ++row) {
-        write_float_out(call, group, first + row, Lanes::load(results[row]));
+        write_out(call, group, first + row, Lanes::load(results[row]));
       }
     }
   }
 }
 
+template <CodeKind kKind, int kRows>
+void float_direct_rows(const ProductCall& call) {
+  if constexpr (kRows > 1) {
+    if (call.rows != kRows) return float_direct_rows<kKind, kRows - 1>(call);
+  }
+  float_direct<kKind, kRows>(call);
+}
+
 template <CodeKind kKind>
 void float_any(const ProductCall& call) {
-  if (call.rows == 1) return float_direct<kKind, 1>(call);
-  if (call.rows == 2) return float_direct<kKind, 2>(call);
-  if constexpr (Lanes::kFloatDirectRows >= 4) {
-    if (call.rows == 3) return float_direct<kKind, 3>(call);
-    if (call.rows == 4) return float_direct<kKind, 4>(call);
+  if (call.rows <= Lanes::kFloatDirectRows) {
+    return float_direct_rows<kKind, Lanes::kFloatDirectRows>(call);
   }
   float_blocked<kKind>(call);
 }

@@ -7,8 +7,9 @@
 // The arithmetic of a row, the same for any number of rows and threads. Per granule (or half
 // granule, where a scale covers 16 columns) the exact integer sum I of codes times activations;
 // then in ascending order
-//   wide:  u += float(I) * scale - float(sum of activations) * min;  per unit  y += u * activation
-//   scale digit: y += (float(I) * activation scale) * scale - (...) * min
+//   wide:  u += float(I) * scale - float(sum of activations) * min;  per unit
+//   y += u * activation scale digit: y += (float(I) * activation scale) * scale
+//   - (...) * min
 // with fused multiply-adds where the set has them.
 #pragma once
 
@@ -133,13 +134,18 @@ void multiply_direct(const ProductCall& call) {
   }
 }
 
+// Whether so many rows are to come as WordUnit; run_integer_product relies on the answer.
+[[maybe_unused]] bool wants_words(const UnitShape& shape, bool digit, int64_t rows) {
+  const bool is_signed = shape.codes == CodeKind::kByte || shape.codes == CodeKind::kNibbleTable;
+  return (is_signed && !Lanes::kSignedBytes) || (!digit && rows >= Lanes::kWordsFrom);
+}
+
 template <Source kSource, bool kHalf, bool kMin, bool kDigit>
 void multiply_any(const ProductCall& call) {
   if constexpr (Lanes::kWords) {
     if (call.words) return multiply_tiled<kSource, kHalf, kMin, kDigit, true>(call);
   }
-  // Sets with 16-bit products read signed codes in that form only.
-  if constexpr (!Lanes::kWords || !is_signed(kSource)) {
+  if constexpr (Lanes::kSignedBytes || !is_signed(kSource)) {
     if (call.rows == 1) return multiply_direct<kSource, kHalf, kMin, kDigit, 1>(call);
     if constexpr (Lanes::kPairRows == 2) {
       if (call.rows == 2) return multiply_direct<kSource, kHalf, kMin, kDigit, 2>(call);

@@ -8,12 +8,10 @@
 
 #include "backend/cpu/integer_codes-inl.h"
 #include "backend/cpu/product.h"
+#include "backend/cpu/product_rows-inl.h"
 
 namespace sluice::cpu {
 namespace {
-
-// Rows that keep their results in memory between units: of 128 x 16 floats, 8 KiB of stack a group.
-constexpr int64_t kBlockRows = 128;
 
 // One unit's codes, ready for the product: bytes in the order of CodeKind::kByte, or words, those
 // of columns 0 and 2 of every four before those of 1 and 3.
@@ -21,19 +19,6 @@ template <bool kWords>
 struct alignas(64) CodePanel {
   uint8_t lines[kWords ? 128 : 64][kLine];
 };
-
-void write_out(const ProductCall& call, int64_t group, int64_t row, Floats total) {
-  const PackedView& weight = *call.weight;
-  const Floats scaled =
-      Lanes::multiply(Lanes::multiply(total, Lanes::load(weight.row_scales + group * kGroupRows)),
-                      Lanes::broadcast(call.row_factors[row]));
-  const int64_t first = group * kGroupRows;
-  float* out = call.out + row * call.stride + first;
-  if (weight.rows - first >= kGroupRows) return Lanes::store_unaligned(out, scaled);
-  alignas(64) float values[kGroupRows];
-  Lanes::store(values, scaled);
-  for (int64_t lane = 0; lane < weight.rows - first; ++lane) out[lane] = values[lane];
-}
 
 // The exact sum of segment `at`, which lies in `granule`, with its scale, and its minimum's part.
 template <typename Form, bool kHalf, bool kMin, bool kDigit>
@@ -59,8 +44,9 @@ SLUICE_INLINE void decode_parts(const uint8_t* codes, const Codes table, int pai
     parts[0] = Lanes::load_line(lines);
     parts[1] = Lanes::load_line(lines + kLine);
   } else {
+    constexpr int kOffset = offset_shift(kSource);
     parts[0] = decode_line<kSource>(codes, table, pair, side, j);
-    if constexpr (kWords) Set::template split_words<kSource == Source::kSix ? 32 : 0>(parts);
+    if constexpr (kWords) Set::template split_words<(kOffset >= 0 ? 1 << (kOffset & 7) : 0)>(parts);
   }
 }
 
@@ -246,8 +232,18 @@ void multiply_tile_of(int64_t rows, const TileUnits<kGroups>& units, const Codes
                                                                       results);
 }
 
-// Piece `index` of `count` as equal pieces of `total`: where it begins.
-int64_t piece_begin(int64_t total, int64_t count, int64_t index) { return total * index / count; }
+// The fewest rows that come here, and the most that are multiplied without a panel: decoding again
+// for every tile costs less up to there.
+template <Source kSource>
+constexpr int64_t least_tiled(bool words) {
+  if (!words) return Lanes::kPairRows + 1;
+  return Lanes::kSignedBytes || !is_signed(kSource) ? Lanes::kWordsFrom : 1;
+}
+template <Source kSource>
+constexpr int64_t most_direct(bool digit, bool words) {
+  if (words) return Lanes::kDirectWords;
+  return Lanes::direct_bytes(digit);
+}
 
 // Groups [group, last), at most a tile's, times rows [first, first + rows). kRead: what the tiles
 // read, the units themselves or panels of them.
@@ -256,11 +252,14 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
                     int64_t rows) {
   using Form = Activations<kDigit, kWords>;
   constexpr int kGroups = Lanes::kTileGroups;
-  constexpr int64_t kDirect = Lanes::direct_rows(kDigit, kWords);
-  constexpr int kTile = Lanes::template tile_rows<Form::kDigits>();
   // The sizes of equal pieces of all numbers of rows that come here.
+  constexpr int kTile = Lanes::template tile_rows<Form::kDigits>();
+  constexpr int64_t kDirect = most_direct<kSource>(kDigit, kWords);
   constexpr int kMost = !is_panel(kRead) && kDirect < kTile ? static_cast<int>(kDirect) : kTile;
-  constexpr int kLeast = is_panel(kRead) ? (kTile + 1) / 2 : kWords ? 1 : Lanes::kPairRows + 1;
+  constexpr int64_t kFewest = is_panel(kRead) && kDirect >= least_tiled<kSource>(kWords)
+                                  ? kDirect + 1
+                                  : least_tiled<kSource>(kWords);
+  constexpr int kLeast = kFewest < (kTile + 1) / 2 ? static_cast<int>(kFewest) : (kTile + 1) / 2;
   const PackedView& weight = *call.weight;
   const UnitShape& shape = weight.unit;
   const Codes table = Lanes::load_table(weight.table);
@@ -285,8 +284,18 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
         units.codes[g] = panels[g].lines[0];
       }
     }
+    const bool more = u + 1 < weight.units_per_group;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = piece_begin(rows, tiles, tile);
+      for (int g = 0; is_panel(kRead) && g < kGroups; ++g) {
+        const int64_t next = more ? group + g : group + kGroups + g;
+        if (next < last) {
+          prefetch(
+              weight.units + (next * weight.units_per_group + (more ? u + 1 : 0)) * shape.bytes,
+              piece_begin(shape.bytes / kLine, tiles, tile),
+              piece_begin(shape.bytes / kLine, tiles, tile + 1));
+        }
+      }
       multiply_tile_of<kRead, kHalf, kMin, kDigit, kWords, kLeast, kMost, kGroups>(
           piece_begin(rows, tiles, tile + 1) - row, units, table, activations + row * Form::kBytes,
           results + row);
@@ -311,16 +320,18 @@ void multiply_blocks(const ProductCall& call) {
   }
 }
 
-// Decoding again for every tile costs less than a panel up to some number of rows.
 template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords>
 void multiply_tiled(const ProductCall& call) {
-  constexpr int64_t kDirect = Lanes::direct_rows(kDigit, kWords);
-  constexpr Source kPanel = kWords ? Source::kWordPanel : panel_of(kSource);
-  if constexpr (kDirect > 0) {
+  constexpr int64_t kDirect = most_direct<kSource>(kDigit, kWords);
+  if constexpr (kDirect >= least_tiled<kSource>(kWords)) {
     if (call.rows <= kDirect)
       return multiply_blocks<kSource, kSource, kHalf, kMin, kDigit, kWords>(call);
   }
-  multiply_blocks<kSource, kPanel, kHalf, kMin, kDigit, kWords>(call);
+  // More rows of two digits come as words where the set reads words.
+  if constexpr (kDigit || kWords || !Lanes::kWords) {
+    constexpr Source kPanel = kWords ? Source::kWordPanel : panel_of(kSource);
+    multiply_blocks<kSource, kPanel, kHalf, kMin, kDigit, kWords>(call);
+  }
 }
 
 }  // namespace

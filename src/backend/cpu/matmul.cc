@@ -43,6 +43,10 @@ void avx2_product(const ProductCall& call) {
   return is_float(call.weight->unit) ? avx2::float_product(call) : avx2::integer_product(call);
 }
 
+bool supports_avxvnni_integer(const Wanted& wanted) {
+  return wanted.set == InstructionSet::kAvxVnni && !is_float(wanted.shape);
+}
+
 bool supports_avx512_float(const Wanted& wanted) {
   return wanted.set >= InstructionSet::kAvx512 && is_float(wanted.shape);
 }
@@ -80,8 +84,9 @@ Prepared reads_own(const Wanted& wanted) {
 
 #if defined(__x86_64__)
 
-Prepared reads_avx2(const Wanted& wanted) {
-  if (!is_float(wanted.shape) && avx2::reads_words(wanted.shape, wanted.digit, wanted.rows))
+template <bool (*kWords)(const UnitShape& shape, bool digit, int64_t rows)>
+Prepared reads_words(const Wanted& wanted) {
+  if (!is_float(wanted.shape) && kWords(wanted.shape, wanted.digit, wanted.rows))
     return wanted.digit ? Prepared::kDigitWords : Prepared::kWideWords;
   return reads_own(wanted);
 }
@@ -104,9 +109,10 @@ constexpr Kernel kKernels[] = {
     {supports_amx_prompt, amx::float_product, reads_pairs},
     {supports_amx_integer, amx::integer_product, reads_own},
     {supports_avx512vnni_integer, avx512vnni::integer_product, reads_own},
+    {supports_avxvnni_integer, avxvnni::integer_product, reads_words<avxvnni::reads_words>},
     {supports_avx512_float, avx512::float_product, reads_own},
     // AVX-512 without VNNI gains nothing over it for integers.
-    {supports_avx2, avx2_product, reads_avx2},
+    {supports_avx2, avx2_product, reads_words<avx2::reads_words>},
 #endif
     {supports_portable, portable_product, reads_own},
 };
@@ -260,11 +266,11 @@ constexpr size_t kMostProducts = 16;
 // All products of the set, which read the same rows, for one part of these.
 void multiply_part(std::span<const DenseProduct* const> set, const RowSpan& inputs,
                    const Part& part, Scratch pieces, ThreadPool& pool) {
-  const Prepared form =
-      form_for(static_cast<const PackedMatrix&>(*set[0]->weight), part.rows, part.prompt);
+  const auto& first = static_cast<const PackedMatrix&>(*set[0]->weight);
+  const Prepared form = form_for(first, part.rows, part.prompt);
   auto* units = pieces.take<std::byte>(prepared_bytes(form, part.rows, inputs.columns));
   auto* row_factors = pieces.take<float>(static_cast<size_t>(part.rows) * sizeof(float));
-  prepare(form, {inputs.x + part.first * inputs.stride, part.rows, inputs.columns, inputs.stride},
+  prepare(form, first.set(), {inputs.x + part.first * inputs.stride, part.rows, inputs.columns, inputs.stride},
           units, row_factors, pool);
 
   ProductCall common;

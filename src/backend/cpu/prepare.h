@@ -4,21 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/detect.h"
 #include "backend/cpu/product.h"
 #include "base/threads.h"
 
 namespace sluice::cpu {
-
-enum class Prepared : uint8_t {
-  kWide,         // WideUnit
-  kDigit,        // DigitUnit
-  kWideWords,    // WordUnit of the codes of kWide
-  kDigitWords,   // WordUnit of those of kDigit
-  kFloat,        // floats as they are
-  kScaledFloat,  // times a power of two per row, for E4M3 codes, which kernels read as value *
-                 // 2^-120
-  kPairs,  // PairUnit; times a power of two per row that keeps the lower part clear of denormals
-};
 
 // Rows to prepare. x [rows, columns], stride in floats.
 struct RowSpan {
@@ -32,8 +22,8 @@ size_t prepared_bytes(Prepared form, int64_t rows, int64_t columns);
 // Writes the units to `out` (64-byte aligned) and a factor per row to `row_factors`, by which
 // results are to be multiplied. Columns up to the end of the last unit become zeros. A row with a
 // NaN or an infinity gives NaN results, never garbage that looks like a number. Splits the work
-// over the pool where it is worth it.
-void prepare(Prepared form, const RowSpan& span, std::byte* out, float* row_factors,
-             ThreadPool& pool);
+// over the pool where it is worth it. The bits do not depend on the set.
+void prepare(Prepared form, InstructionSet set, const RowSpan& span, std::byte* out,
+             float* row_factors, ThreadPool& pool);
 
 }  // namespace sluice::cpu

@@ -149,6 +149,18 @@ struct ProductCall {
   int64_t stride = 0;    // floats
 };
 
+// What activations are prepared as.
+enum class Prepared : uint8_t {
+  kWide,         // WideUnit
+  kDigit,        // DigitUnit
+  kWideWords,    // WordUnit of the codes of kWide
+  kDigitWords,   // WordUnit of those of kDigit
+  kFloat,        // floats as they are
+  kScaledFloat,  // times a power of two per row, for E4M3 codes, which kernels read as value *
+                 // 2^-120
+  kPairs,  // PairUnit; times a power of two per row that keeps the lower part clear of denormals
+};
+
 // How a line of codes is multiplied with a dword of activations.
 enum class Product : uint8_t {
   kUnsigned,  // bytes without sign
@@ -164,7 +176,9 @@ void integer_product(const ProductCall& call);
 void float_product(const ProductCall& call);
 }  // namespace portable
 namespace avx2 {
-// Whether so many rows are read as WordUnit.
+// A unit of activations in a form of integers, with instructions that the baseline lacks.
+void prepare_integers(Prepared form, const float* x, void* unit);
+// Whether so many rows are read as WordUnit, here and below.
 bool reads_words(const UnitShape& shape, bool digit, int64_t rows);
 void integer_product(const ProductCall& call);
 void float_product(const ProductCall& call);
@@ -172,6 +186,10 @@ void float_product(const ProductCall& call);
 namespace avx512 {
 void float_product(const ProductCall& call);
 }  // namespace avx512
+namespace avxvnni {
+bool reads_words(const UnitShape& shape, bool digit, int64_t rows);
+void integer_product(const ProductCall& call);
+}  // namespace avxvnni
 namespace avx512vnni {
 void integer_product(const ProductCall& call);
 }  // namespace avx512vnni

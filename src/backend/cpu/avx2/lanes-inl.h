@@ -1,5 +1,5 @@
-// Sixteen lanes in two 256-bit registers, rows 0-7 and 8-15 of a group. Included by the files of
-// this folder only (see integer_product-inl.h).
+// Sixteen lanes in two 256-bit registers, rows 0-7 and 8-15 of a group.
+// Included by the files of this folder only (see integer_product-inl.h).
 #pragma once
 
 #include <immintrin.h>
@@ -10,7 +10,8 @@
 #include "backend/cpu/product.h"
 
 #define SLUICE_INLINE static inline __attribute__((always_inline))
-// Loops over registers: of constant length, at most 16, and only fast when gone.
+// Loops over registers: of constant length, at most 16, and only fast when
+// gone.
 #if defined(__clang__)
 #define SLUICE_UNROLL _Pragma("unroll")
 #else
@@ -30,27 +31,32 @@ struct Floats {
   __m256 low, high;
 };
 
-struct Lanes {
-  // Rows that are multiplied with both granules of a pair at once: one takes eight registers.
+struct Avx2Lanes {
+  // Rows that are multiplied with both granules of a pair at once: one takes
+  // eight registers.
   static constexpr int kPairRows = 1;
-  // A line is two registers, which share each broadcast. Twelve sums, a line and two temporaries
-  // are the sixteen registers.
+  // A line is two registers, which share each broadcast. Twelve sums, a line
+  // and two temporaries are the sixteen registers.
   static constexpr int kTileGroups = 1;
   template <int kDigits>
   static constexpr int tile_rows() {
     return 6 / kDigits;
   }
-  static constexpr int64_t direct_rows(bool digit, bool words) {
-    return words ? 2 : digit ? 4 : int64_t{1} << 62;  // more are read as words: reads_words
-  }
-  static constexpr bool kWords = true;
+  // 16-bit products of two columns are as fast as two digits of bytes, need no
+  // joining, and are the only ones for signed codes, whose byte products would
+  // saturate.
+  static constexpr bool kWords = true, kSignedBytes = false;
+  static constexpr int64_t kWordsFrom = 3, kDirectWords = 4;
+  static constexpr int64_t direct_bytes(bool digit) { return digit ? 4 : 2; }
   static constexpr bool kOffsetFirst = false;
-  // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with digits in +-127.
+  // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with
+  // digits in +-127.
   static constexpr int kNibbleChain = 8, kFiveChain = 4, kSixChain = 2;
   // Up to how many rows float codes go through registers, without a panel.
-  static constexpr int kFloatDirectRows = 2;
+  static constexpr int kFloatDirectRows = 3;
   static constexpr int kFloatRows = 3;
-  // VPMADDUBSW would saturate on codes above 127: signed codes go through their absolute values.
+  // VPMADDUBSW would saturate on codes above 127: signed codes go through their
+  // absolute values.
   static constexpr int kSignedOffsetShift = -1;
 
   SLUICE_INLINE int32_t load_dword(const uint8_t* bytes) {
@@ -101,9 +107,10 @@ struct Lanes {
   }
 
   SLUICE_INLINE Ints zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
-  // Sums of unsigned codes stay in 16 bits until widen(). One statement of assembly for broadcast,
-  // products and sums: left alone, GCC 12 moves the products ahead of the sums and runs out of
-  // registers (spec/cpu-kernels-avx2.md 4.2).
+  // Sums of unsigned codes stay in 16 bits until widen(). One statement of
+  // assembly for broadcast, products and sums: left alone, GCC 12 moves the
+  // products ahead of the sums and runs out of registers
+  // (spec/cpu-kernels-avx2.md 4.2).
   template <bool kSigned>
   SLUICE_INLINE void add_products(Ints& sums, Codes codes, const uint8_t* activation) {
     static_assert(!kSigned, "read as words");
@@ -144,12 +151,13 @@ struct Lanes {
   SLUICE_INLINE Ints add_ints(Ints a, Ints b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
   }
-  // A line of bytes less kOffset as two of words: columns 0 and 2 of every four, then 1 and 3.
+  // A line of bytes less kOffset as two of words: columns 0 and 2 of every
+  // four, then 1 and 3.
   template <int kOffset>
   SLUICE_INLINE void split_words(Codes (&parts)[2]) {
     Codes bytes = parts[0];
     if constexpr (kOffset != 0) {
-      const __m256i offset = _mm256_set1_epi8(kOffset);
+      const __m256i offset = _mm256_set1_epi8(static_cast<char>(kOffset));
       bytes = {_mm256_sub_epi8(bytes.low, offset), _mm256_sub_epi8(bytes.high, offset)};
     }
     parts[0] = {_mm256_srai_epi16(_mm256_slli_epi16(bytes.low, 8), 8),
@@ -235,9 +243,9 @@ struct Lanes {
     return {_mm256_loadu_ps(reinterpret_cast<const float*>(floats)),
             _mm256_loadu_ps(reinterpret_cast<const float*>(floats + 32))};
   }
-  // The code's bits placed as a float are its value times 2^-120. The product is exact also for
-  // subnormal codes; the fused form avoids a slow multiplication of denormals
-  // (spec/cpu-kernels-avx2.md 1.2).
+  // The code's bits placed as a float are its value times 2^-120. The product
+  // is exact also for subnormal codes; the fused form avoids a slow
+  // multiplication of denormals (spec/cpu-kernels-avx2.md 1.2).
   SLUICE_INLINE __m256 from_ue4m3_half(const uint8_t* codes) {
     const __m256i bits = _mm256_slli_epi32(bytes_to_dwords(codes), 20);
     return _mm256_fmadd_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120f),
@@ -264,7 +272,8 @@ struct Lanes {
     columns[1] = {_mm256_castsi256_ps(_mm256_and_si256(pairs.low, mask)),
                   _mm256_castsi256_ps(_mm256_and_si256(pairs.high, mask))};
   }
-  // Values times 2^-120, subnormal codes as denormal floats (the activations carry the inverse).
+  // Values times 2^-120, subnormal codes as denormal floats (the activations
+  // carry the inverse).
   SLUICE_INLINE void from_e4m3_line(const uint8_t* line, Floats* columns) {
     const __m256i mask = _mm256_set1_epi32(static_cast<int>(0x87F087F0u));
     const __m256i top = _mm256_set1_epi32(-65536);

@@ -1,5 +1,6 @@
-// Sixteen lanes in four vectors of 16 bytes, by the compilers' vector extension: SSE2 on x86-64,
-// NEON on Arm. Included by the files of this folder only (see integer_product-inl.h).
+// Sixteen lanes in four vectors of 16 bytes, by the compilers' vector
+// extension: SSE2 on x86-64, NEON on Arm. Included by the files of this folder
+// only (see integer_product-inl.h).
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 #include "backend/cpu/product.h"
 
 #define SLUICE_INLINE static inline __attribute__((always_inline))
-// With sixteen registers or so the sums live in memory anyway: unrolling would only multiply the
-// code.
+// With sixteen registers or so the sums live in memory anyway: unrolling would
+// only multiply the code.
 #define SLUICE_UNROLL
 
 namespace sluice::cpu {
@@ -39,8 +40,9 @@ struct Lanes {
   static constexpr int tile_rows() {
     return 1;
   }
-  static constexpr int64_t direct_rows(bool, bool) { return 0; }
-  static constexpr bool kWords = false;
+  static constexpr bool kWords = false, kSignedBytes = true;
+  static constexpr int64_t kWordsFrom = 0, kDirectWords = 0;
+  static constexpr int64_t direct_bytes(bool) { return 0; }
   static constexpr bool kOffsetFirst = false;
   static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
   // Up to how many rows float codes go through registers, without a panel.
@@ -97,7 +99,8 @@ struct Lanes {
   }
 
   SLUICE_INLINE Ints zero() { return Ints{}; }
-  // In 16 bits: a code of at most 7 bits and sign times a digit in +-127, two of them added, fits.
+  // In 16 bits: a code of at most 7 bits and sign times a digit in +-127, two
+  // of them added, fits.
   template <bool kSigned>
   SLUICE_INLINE void add_products(Ints& sums, const Codes& codes, const uint8_t* activation) {
     int8_t a[4];
@@ -197,8 +200,8 @@ struct Lanes {
   SLUICE_INLINE Floats from_i8(const uint8_t* bytes) {
     return each([=](int i) { return static_cast<float>(static_cast<int8_t>(bytes[i])); });
   }
-  // The half's bits placed as a float are its value times 2^-112, subnormals included; infinities
-  // do not occur in weights (codec::check_codes).
+  // The half's bits placed as a float are its value times 2^-112, subnormals
+  // included; infinities do not occur in weights (codec::check_codes).
   SLUICE_INLINE Floats from_f16(const uint8_t* halves) {
     return each([=](int i) {
       const uint32_t half = read<uint16_t>(halves + 2 * i);
@@ -225,8 +228,8 @@ struct Lanes {
       columns[1].v[i] = (Floats16)(words & 0xffff0000u);
     }
   }
-  // Values times 2^-120 (the activations carry the inverse): sign to the top, the other bits behind
-  // four zero bits of exponent.
+  // Values times 2^-120 (the activations carry the inverse): sign to the top,
+  // the other bits behind four zero bits of exponent.
   SLUICE_INLINE void from_e4m3_line(const uint8_t* line, Floats* columns) {
     const Codes quads = load_line(line);
     for (int i = 0; i < 4; ++i) {
