@@ -59,13 +59,18 @@ struct TileWork {
   int scale_shift = 0;
 };
 
+// Sixteen lanes modulo 2^32, by the compilers' vector extension: those of Lanes are signed, and may
+// not overflow.
+using Words = uint32_t __attribute__((vector_size(kLine)));
+
 template <typename Form>
-SLUICE_INLINE Ints joined(const TileSums<Form>& sums, int group, int row) {
-  Ints high, low;
-  __builtin_memcpy(&high, sums.sums[group][0][row], sizeof high);
-  if constexpr (Form::kDigits == 1) return high;
-  __builtin_memcpy(&low, sums.sums[group][Form::kDigits - 1][row], sizeof low);
-  return Lanes::join_digits(high, low);
+SLUICE_INLINE void load_joined(const TileSums<Form>& sums, int group, int row, Words& joined) {
+  __builtin_memcpy(&joined, sums.sums[group][0][row], sizeof joined);
+  if constexpr (Form::kDigits == 2) {
+    Words low;
+    __builtin_memcpy(&low, sums.sums[group][1][row], sizeof low);
+    joined = (joined << 7) + low;
+  }
 }
 
 // Adds a step's sums to the totals of kRows rows.
@@ -74,14 +79,14 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
   using Form = TileForm<kHalf, kDigit>;
   const TileSums<Form>& sums = work.sums[step.buffer];
   float(*totals)[kGroupRows] = work.totals + (step.first_row + first);
-  Ints before[kRows][Form::kSides];
+  Words before[kRows][Form::kSides];
   Floats values[kRows];
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
     for (int side = 0; side < Form::kSides; ++side) {
-      before[row][side] =
-          joined(work.sums[1 - step.buffer], kStepGroups - Form::kSides + side, first + row);
+      load_joined(work.sums[1 - step.buffer], kStepGroups - Form::kSides + side, first + row,
+                  before[row][side]);
     }
     if constexpr (kDigit) {
       values[row] = Lanes::load(totals[row]);
@@ -103,9 +108,13 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
         const uint8_t* a = step.activations + (first + row) * Form::kRowBytes;
         const uint8_t* sum =
             a + Form::kDigits * kIntegerColumns + (kHalf ? 4 * index : 64 + 4 * granule);
-        const Ints now = joined(sums, group, first + row);
-        const Floats whole = Lanes::to_float(Lanes::subtract(now, before[row][side]));
+        Words now;
+        load_joined(sums, group, first + row, now);
+        const Words difference = now - before[row][side];
         before[row][side] = now;
+        Ints exact;
+        __builtin_memcpy(&exact, &difference, sizeof exact);
+        const Floats whole = Lanes::to_float(exact);
         if constexpr (kDigit) {
           const Floats digit_scale =
               Lanes::broadcast_load(a + offsetof(DigitUnit, scale) + 4 * granule);
