@@ -65,7 +65,7 @@ TEST_P(TileProduct, EveryForm) {
     if (!has_integer_codes(packed)) continue;
     ++forms;
     Inputs inputs(33, columns, prepared(), 5);
-    for (const int64_t rows : {33, 19, 16, 5, 1}) {
+    for (const int64_t rows : {33, 19, 5}) {
       SCOPED_TRACE(rows);
       inputs.prepare(rows);
       expect_same(inputs, packed);
@@ -102,7 +102,7 @@ TEST_P(TileProduct, EveryNumberOfRows) {
     const cpu::PackedMatrix packed = pack(matrix.encoded());
     Inputs inputs(273, columns, prepared(), 13);
     // Beyond one and two blocks of 128 rows, the last of them shorter than a tile.
-    for (const int64_t rows : {273, 260, 257, 144, 130, 129, 128}) {
+    for (const int64_t rows : {273, 260, 130, 128}) {
       SCOPED_TRACE(testing::Message() << form.name << " M " << rows);
       inputs.prepare(rows);
       expect_same(inputs, packed);

@@ -60,13 +60,18 @@ struct TileWork {
   int scale_shift = 0;
 };
 
+// Sixteen lanes modulo 2^32, by the compilers' vector extension: those of Lanes are signed, and may
+// not overflow.
+using Words = uint32_t __attribute__((vector_size(kLine)));
+
 template <typename Form>
-SLUICE_INLINE Ints joined(const TileSums<Form>& sums, int group, int row) {
-  Ints high, low;
-  __builtin_memcpy(&high, sums.sums[group][0][row], sizeof high);
-  if constexpr (Form::kDigits == 1) return high;
-  __builtin_memcpy(&low, sums.sums[group][Form::kDigits - 1][row], sizeof low);
-  return Lanes::join_digits(high, low);
+SLUICE_INLINE void load_joined(const TileSums<Form>& sums, int group, int row, Words& joined) {
+  __builtin_memcpy(&joined, sums.sums[group][0][row], sizeof joined);
+  if constexpr (Form::kDigits == 2) {
+    Words low;
+    __builtin_memcpy(&low, sums.sums[group][1][row], sizeof low);
+    joined = (joined << 7) + low;
+  }
 }
 
 // Adds a step's sums to the totals of kRows rows.
@@ -75,14 +80,14 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
   using Form = TileForm<kHalf, kDigit>;
   const TileSums<Form>& sums = work.sums[step.buffer];
   float(*totals)[kGroupRows] = work.totals + (step.first_row + first);
-  Ints before[kRows][Form::kSides];
+  Words before[kRows][Form::kSides];
   Floats values[kRows];
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
     for (int side = 0; side < Form::kSides; ++side) {
-      before[row][side] =
-          joined(work.sums[1 - step.buffer], kStepGroups - Form::kSides + side, first + row);
+      load_joined(work.sums[1 - step.buffer], kStepGroups - Form::kSides + side, first + row,
+                  before[row][side]);
     }
     if constexpr (kDigit) {
       values[row] = Lanes::load(totals[row]);
@@ -102,11 +107,14 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
       SLUICE_UNROLL
       for (int row = 0; row < kRows; ++row) {
         const uint8_t* a = step.activations + (first + row) * Form::kRowBytes;
-        const Ints now = joined(sums, group, first + row);
-        const Ints whole = Lanes::subtract(now, before[row][side]);
+        Words now;
+        load_joined(sums, group, first + row, now);
+        const Words difference = now - before[row][side];
         before[row][side] = now;
+        Ints exact;
+        __builtin_memcpy(&exact, &difference, sizeof exact);
         add_scaled<typename Form::Rows, kHalf, kMin, kDigit>(
-            whole, scale, step.scales->min[line], granule, kHalf ? index : granule, a, values[row]);
+            exact, scale, step.scales->min[line], granule, kHalf ? index : granule, a, values[row]);
       }
     }
   }
@@ -133,7 +141,7 @@ void fold_turn(TileWork<TileForm<kHalf, kDigit>>& work, const Step& step, int tu
   int row = turn * kRows;
   if (row < step.skip) row = step.skip;
   // As many as 32 registers hold with their sums from before; others keep them in memory anyway.
-  constexpr int kAtOnce = Lanes::kPanelRows >= 4 ? 4 : 1;
+  constexpr int kAtOnce = Lanes::kTileGroups > 1 ? 4 : 1;
   if constexpr (kAtOnce > 1) {
     for (; row + kAtOnce <= last; row += kAtOnce) {
       fold_rows<kHalf, kMin, kDigit, kAtOnce>(work, step, row);
