@@ -12,15 +12,15 @@ const uint8_t* bytes_of(const Plane& plane) {
   return reinterpret_cast<const uint8_t*>(plane.bytes.data());
 }
 
-// Where the unit begins in sixteen rows of a plane with `unit_bytes` per row and unit. A plane may
-// be the head of more bytes, so that its rows are as long as their columns say.
+// Where the unit begins in sixteen rows of a plane, each of row_bytes, unit_bytes of them the
+// unit's. (The plane may be longer than its rows: a matrix can be the first rows of another.)
 struct Rows {
   const uint8_t* row[kGroupRows];
   size_t stride;
 
-  Rows(const Plane& plane, int64_t first_row, int64_t unit, int64_t unit_bytes)
-      : stride(dtype_bytes(plane.dtype, static_cast<uint64_t>(plane.columns)).value_or(0)) {
-    row[0] = bytes_of(plane) + static_cast<size_t>(first_row) * stride + unit * unit_bytes;
+  Rows(const Plane& plane, int64_t row_bytes, int64_t first_row, int64_t unit, int64_t unit_bytes)
+      : stride(static_cast<size_t>(row_bytes)) {
+    row[0] = bytes_of(plane) + first_row * row_bytes + unit * unit_bytes;
     for (int r = 1; r < kGroupRows; ++r) row[r] = row[r - 1] + stride;
   }
   template <typename Vector>
@@ -32,14 +32,14 @@ struct Rows {
 void pack_dwords(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                  uint8_t* out) {
   const int64_t width = shape.codes == CodeKind::kF32 ? 4 : 2;
-  const Rows rows(source.codes, row, unit, kFloatColumns * width);
+  const Rows rows(source.codes, source.columns * width, row, unit, kFloatColumns * width);
   transpose_dwords(static_cast<int>(kFloatColumns * width / 16), 1, out + shape.code_offset,
                    [&](int r, int v) { return rows.vector<Words>(r, v); });
 }
 
 void pack_f16(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
               uint8_t* out) {
-  const Rows rows(source.codes, row, unit, kFloatColumns * 2);
+  const Rows rows(source.codes, source.columns * 2, row, unit, kFloatColumns * 2);
   transpose_halves(kFloatColumns / 8, out + shape.code_offset,
                    [&](int r, int v) { return rows.vector<Halves>(r, v); });
 }
@@ -48,7 +48,7 @@ void pack_f16(const EncodedMatrix& source, const UnitShape& shape, int64_t row, 
 template <int kCount>
 void pack_byte_scales(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
                       int64_t unit, uint8_t* out) {
-  const Rows rows(source.scales, row, unit, kCount);
+  const Rows rows(source.scales, source.columns * kCount / shape.columns, row, unit, kCount);
   Bytes columns[16];
   transpose_bytes<kCount>(rows.row[0], rows.stride, columns);
   for (int i = 0; i < kCount; ++i) store_vector(columns[i], out + shape.scale_offset + 16 * i);
@@ -56,7 +56,7 @@ void pack_byte_scales(const EncodedMatrix& source, const UnitShape& shape, int64
 
 void pack_fp8(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
               uint8_t* out) {
-  const Rows rows(source.codes, row, unit, kFloatColumns);
+  const Rows rows(source.codes, source.columns, row, unit, kFloatColumns);
   transpose_dwords(kFloatColumns / 16, 1, out + shape.code_offset, [&](int r, int v) {
     const auto codes = rows.vector<Bytes>(r, v);
     const auto numbers = (Bytes)((codes & 0x7f) != 0x7f);  // --allow-nan: NaN codes are zeros
@@ -68,7 +68,9 @@ void pack_fp8(const EncodedMatrix& source, const UnitShape& shape, int64_t row, 
 // Nibbles in column order, the even one low: FP4, and integers of four bits with their offset.
 void pack_nibbles(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                   uint8_t* out) {
-  const Rows rows(source.codes, row, unit, kIntegerColumns / 2);
+  // Rows of integers fill whole words; those of FP4 do so anyway.
+  const int64_t row_bytes = 4 * codec::packed_words(source.columns, 4);
+  const Rows rows(source.codes, row_bytes, row, unit, kIntegerColumns / 2);
   transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
     // 32 columns of granules 2p and 2p + 1: even and odd columns of both, then in order again.
     const auto a = rows.vector<Words>(r, v & ~1), b = rows.vector<Words>(r, v | 1);
@@ -134,7 +136,7 @@ void pack_int4(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
 // Four bits, a byte each, signed.
 void pack_int4_bytes(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                      uint8_t* out) {
-  const Rows rows(source.codes, row, unit, kIntegerColumns);
+  const Rows rows(source.codes, source.columns, row, unit, kIntegerColumns);
   transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
     const int low = 4 * (v / 2) + v % 2;  // granule 2p; two vectors on, granule 2p + 1
     return join_low((Words)(rows.vector<Bytes>(r, low) + 8),
@@ -146,7 +148,9 @@ void pack_int4_bytes(const EncodedMatrix& source, const UnitShape& shape, int64_
 // Eight bits, a byte each; packed ones are stored with an offset of 128.
 void pack_int8(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                uint8_t* out) {
-  const Rows rows(source.codes, row, unit, kIntegerColumns);
+  const int64_t row_bytes =
+      source.packed ? 4 * codec::packed_words(source.columns, 8) : source.columns;
+  const Rows rows(source.codes, row_bytes, row, unit, kIntegerColumns);
   const uint32_t sign = source.packed ? 0x80808080u : 0;
   for (int granule = 0; granule < 8; ++granule) {
     transpose_dwords(2, 2, out + shape.code_offset + granule_offset(granule),
