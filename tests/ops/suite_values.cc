@@ -207,7 +207,7 @@ void check_matmul(Backend& backend, const SuiteOptions& options, Format format, 
 // A part has the bits of the whole, and nothing beside it is written.
 void check_parts(Backend& backend, Format format, int64_t rows) {
   SCOPED_TRACE(std::string(format_name(format)) + " " + std::to_string(rows) + " rows");
-  const int64_t features = 299, columns = 256;
+  const int64_t features = 203, columns = 160;
   const Weight weight(format, features, columns, 7);
   const auto matrix = weight.load(backend, MatrixUse::kProduct);
   ASSERT_TRUE(backend.reserve_scratch(rows, columns).ok());
@@ -217,7 +217,7 @@ void check_parts(Backend& backend, Format format, int64_t rows) {
   backend.matmul({x, {&all, 1}, rows});
   const std::vector<float> made = whole.get();
   for (const std::vector<Range>& parts :
-       {std::vector<Range>{{0, 64}}, {{128, 192}, {256, 299}}, {{0, 128}, {192, 256}}}) {
+       {std::vector<Range>{{0, 64}}, {{64, 128}, {192, 203}}, {{0, 128}, {192, 203}}}) {
     std::vector<float> before(static_cast<size_t>(rows * features), -77.0f), expected = before;
     Array out(backend, rows, features, before);
     std::vector<Product> products;
@@ -247,7 +247,7 @@ void check_values(const BackendFactory& make_backend, const SuiteOptions& option
     for (const int64_t answer_rows : {0, 5, 64, 130}) {
       check_matmul(*backend, options, format, 130, answer_rows, 33, 160);
     }
-    for (const int64_t rows : {1, 3}) check_parts(*backend, format, rows);
+    check_parts(*backend, format, 3);
   }
   for (const int64_t width : {1, 15, 64, 83, 1000}) {
     check_rms_norm(*backend, options, 3, width);
