@@ -60,23 +60,27 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
     if (address == MAP_FAILED) return system_error(path, "map", errno);
     mapped.data_ = static_cast<const std::byte*>(address);
   }
+  mapped.descriptor_ = std::exchange(file.value, -1);
   return mapped;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(descriptor_, other.descriptor_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 namespace {
@@ -95,6 +99,14 @@ void MappedFile::will_need(std::span<const std::byte> part) const {
   advise(part, MADV_WILLNEED, false);
 }
 void MappedFile::drop(std::span<const std::byte> part) const { advise(part, MADV_DONTNEED, true); }
+
+void MappedFile::forget(std::span<const std::byte> part) const {
+  if (part.empty()) return;
+  drop(part);
+  // A large page of which only a piece is named stays: its rest may be wanted next.
+  ::posix_fadvise(descriptor_, part.data() - data_, static_cast<off_t>(part.size()),
+                  POSIX_FADV_DONTNEED);
+}
 
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};

@@ -30,11 +30,15 @@ class MappedFile {
   // Advice to the kernel for the pages that hold `part` (a subrange of bytes()).
   void will_need(std::span<const std::byte> part) const;  // start reading ahead
   void drop(std::span<const std::byte> part) const;  // resident pages may go; contents stay valid
+  // The same, and out of the system's page cache, as far as nobody else has them mapped: for memory
+  // that is wanted at once for something else. Reading them again reads the disk.
+  void forget(std::span<const std::byte> part) const;
 
  private:
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  int descriptor_ = -1;  // forget() needs one
 };
 
 // The whole file as a string; an error names the path and the limit if it is larger than max_bytes.

@@ -1,6 +1,13 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "support/paths.h"
 
@@ -59,6 +66,38 @@ TEST(File, LimitsAndMissing) {
   EXPECT_EQ(mapped->bytes().size(), 1000u);
   MappedFile moved = std::move(*mapped);
   EXPECT_EQ(moved.bytes().size(), 1000u);
+}
+
+// Pages of the mapping that the page cache holds.
+size_t cached_pages(std::span<const std::byte> bytes, size_t page) {
+  std::vector<unsigned char> pages((bytes.size() + page - 1) / page);
+  EXPECT_EQ(::mincore(const_cast<std::byte*>(bytes.data()), bytes.size(), pages.data()), 0);
+  return static_cast<size_t>(
+      std::count_if(pages.begin(), pages.end(), [](unsigned char state) { return state & 1; }));
+}
+
+TEST(File, ForgottenPagesLeaveTheCacheAndReadTheSame) {
+  const test::TemporaryFolder folder;
+  struct statfs system {};
+  ASSERT_EQ(::statfs(folder.path().c_str(), &system), 0);
+  if (system.f_type == TMPFS_MAGIC) GTEST_SKIP() << "a file system in memory forgets nothing";
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  std::vector<std::byte> bytes(size_t{16} << 20);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i / page * 7 + i % 5);
+  ASSERT_TRUE(write_file(folder.path() / "d", bytes, false).ok());
+  Result<MappedFile> file = MappedFile::open(folder.path() / "d");
+  ASSERT_TRUE(file.ok());
+  const MappedFile moved = std::move(*file);
+  ASSERT_TRUE(std::equal(bytes.begin(), bytes.end(), moved.bytes().begin()));  // all cached now
+  const size_t all = bytes.size() / page;
+  EXPECT_EQ(cached_pages(moved.bytes(), page), all);
+  moved.drop(moved.bytes());  // of the process only
+  EXPECT_EQ(cached_pages(moved.bytes(), page), all);
+  moved.forget(moved.bytes().subspan(0, bytes.size() / 2));
+  const size_t left = cached_pages(moved.bytes(), page);
+  EXPECT_LT(left, all * 3 / 4);
+  EXPECT_GE(left, all / 2);
+  EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), moved.bytes().begin()));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "model/mtp/mtp_head.h"
 #include "model/text/weight_loader.h"
 #include "model/text/weights.h"
@@ -26,7 +27,10 @@ Result<std::unique_ptr<TextModel>> TextModel::load(const checkpoint::Checkpoint&
   const bool with_mtp = options.with_mtp && binding.mtp_usable;
   const uint64_t total = WeightLoader::stored_bytes(binding, Part::kText) +
                          (with_mtp ? WeightLoader::stored_bytes(binding, Part::kMtp) : 0);
-  WeightLoader loader(checkpoint, binding, backend, options.progress, total);
+  const WeightBytes packed = weight_bytes(binding, backend, with_mtp);
+  const uint64_t excess =
+      WeightLoader::excess_bytes(total, packed.text + packed.mtp, available_memory());
+  WeightLoader loader(checkpoint, binding, backend, options.progress, total, excess);
 
   std::unique_ptr<TextModel> model(new TextModel());
   Weights& weights = *model->weights_;

@@ -1,5 +1,6 @@
 #include "model/text/weight_loader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -71,6 +72,11 @@ uint64_t WeightLoader::stored_bytes(const BoundWeight& weight) {
   return bytes;
 }
 
+uint64_t WeightLoader::excess_bytes(uint64_t stored, uint64_t packed, uint64_t available) {
+  const uint64_t left = available > packed ? available - packed : 0;
+  return stored > left / 2 ? stored - left / 2 : 0;
+}
+
 const BoundWeight& WeightLoader::find(const std::string& role) const {
   const BoundWeight* weight = binding_.find(role);
   SLUICE_CHECK(weight != nullptr, "{} is not bound; require_runnable() comes before load()", role);
@@ -96,11 +102,22 @@ Status WeightLoader::matrix(const std::string& role, MatrixPointer& out, ops::Ma
   const bool again = use != use_of(role);
   if (!again) count(weight);
   if (again || use == ops::MatrixUse::kLookup) return {};
-  // The peak while loading stays within the plan: pages of a file that were repacked are not read
-  // again.
-  for (const checkpoint::StoredTensor* stored : weight.stored)
-    checkpoint_.mapping(*stored).drop(stored->bytes);
+  drop_source(weight);
   return {};
+}
+
+// The peak while loading stays within the plan: pages of a file that were repacked are not read
+// again. What cannot stay cached anyway is given back, so that the kernel need not choose.
+void WeightLoader::drop_source(const BoundWeight& weight) {
+  for (const checkpoint::StoredTensor* stored : weight.stored) {
+    const MappedFile& mapping = checkpoint_.mapping(*stored);
+    if (excess_ == 0) {
+      mapping.drop(stored->bytes);
+      continue;
+    }
+    mapping.forget(stored->bytes);
+    excess_ -= std::min<uint64_t>(excess_, stored->bytes.size());
+  }
 }
 
 void WeightLoader::vector(const std::string& role, ops::View& out) {
