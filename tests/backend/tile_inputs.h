@@ -60,7 +60,8 @@ class Inputs {
     while (reinterpret_cast<uintptr_t>(units_) % 64 != 0) ++units_;
     factors_.assign(static_cast<size_t>(rows), 0.0f);
     rows_ = rows;
-    cpu::prepare(form_, {x_.data(), rows, columns_, columns_}, units_, factors_.data(), pool_);
+    cpu::prepare(form_, cpu::InstructionSet::kPortable, {x_.data(), rows, columns_, columns_},
+                 units_, factors_.data(), pool_);
   }
 
   void fill(float value) {

@@ -84,8 +84,8 @@ class Inputs {
     memory_.resize(prepared_bytes(form, rows, matrix.columns()) + kAlignment);
     const auto start = reinterpret_cast<uintptr_t>(memory_.data());
     units_ = memory_.data() + (kAlignment - start % kAlignment) % kAlignment;
-    prepare(form, {x.data(), rows, matrix.columns(), matrix.columns()}, units_, factors_.data(),
-            pool);
+    prepare(form, InstructionSet::kPortable, {x.data(), rows, matrix.columns(), matrix.columns()},
+            units_, factors_.data(), pool);
   }
 
   // [rows, N] of the groups [first, last); the rest stays NaN.

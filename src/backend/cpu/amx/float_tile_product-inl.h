@@ -157,7 +157,7 @@ void run_pair_product(const ProductCall& call) {
       multiply_pair_block(call, group, first_rows, count, work);
       for (int64_t row = first; row < last; ++row) {
         const int64_t tile = (row - first) / amx::kTileRows;
-        write_float_out(call, group, row, Lanes::load(work.totals[tile][row - first_rows[tile]]));
+        write_out(call, group, row, Lanes::load(work.totals[tile][row - first_rows[tile]]));
       }
     }
   }
