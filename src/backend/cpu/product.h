@@ -92,10 +92,11 @@ struct PackedView {
 // What all forms of a unit of activations have behind their codes.
 struct ActivationSums {
   float scale[8];  // per 32 columns; [0] alone where one covers the unit
-  float
-      minima32[8];  // what a minimum is multiplied by: the sum of 32 codes as a float, and for one
-  float minima16[16];  // digit times its scale; the same of 16
-  int32_t sums32[8];   // of the codes
+  // What a minimum is multiplied by: the sum of 32 (16) codes as a float, for one digit times its
+  // scale.
+  float minima32[8];
+  float minima16[16];
+  int32_t sums32[8];  // of the codes
   int32_t sums16[16];
   int32_t unused[8];
 };

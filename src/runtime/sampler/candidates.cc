@@ -4,12 +4,10 @@
 #include <array>
 #include <cmath>
 #include <functional>
-#include <limits>
 
 namespace sluice::runtime {
 namespace {
 
-constexpr float kMasked = -std::numeric_limits<float>::infinity();
 constexpr size_t kBlock = 256, kLanes = 16;
 
 // Lanes, because a compiler must not reorder the comparisons of a plain loop.

@@ -3,12 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "runtime/sampler/sampler.h"
 
 namespace sluice::runtime {
+
+// The logit of a token that must not be drawn.
+inline constexpr float kMasked = -std::numeric_limits<float>::infinity();
 
 struct Candidate {
   TokenId id;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/check.h"
 #include "runtime/sampler/candidates.h"
@@ -12,8 +11,6 @@
 
 namespace sluice::runtime {
 namespace {
-
-constexpr float kMasked = -std::numeric_limits<float>::infinity();
 
 bool neutral(const SamplingParameters& p) {
   return p.presence_penalty == 0 && p.frequency_penalty == 0 && p.repetition_penalty == 1 &&

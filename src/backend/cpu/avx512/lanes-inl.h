@@ -1,5 +1,5 @@
-// Sixteen lanes in one 512-bit register. Included by the files of this folder
-// only (see integer_product-inl.h).
+// Sixteen lanes in one 512-bit register. Included by the files of this folder only (see
+// integer_product-inl.h).
 #pragma once
 
 #include <immintrin.h>
@@ -10,8 +10,7 @@
 #include "backend/cpu/product.h"
 
 #define SLUICE_INLINE static inline __attribute__((always_inline))
-// Loops over registers: of constant length, at most 16, and only fast when
-// gone.
+// Loops over registers: of constant length, at most 16, and only fast when gone.
 #if defined(__clang__)
 #define SLUICE_UNROLL _Pragma("unroll")
 #else
@@ -45,8 +44,7 @@ struct Lanes {
   // Up to how many rows float codes go through registers, without a panel.
   static constexpr int kFloatDirectRows = 8;
   static constexpr int kFloatRows = 12;
-  // VPDPBUSD takes unsigned weights: signed codes are kept with an offset of
-  // 128.
+  // VPDPBUSD takes unsigned weights: signed codes are kept with an offset of 128.
   static constexpr int kSignedOffsetShift = 7;
 
   SLUICE_INLINE int32_t load_dword(const uint8_t* bytes) {
@@ -150,9 +148,9 @@ struct Lanes {
   SLUICE_INLINE Floats from_f32(const uint8_t* floats) {
     return _mm512_loadu_ps(reinterpret_cast<const float*>(floats));
   }
-  // The code's bits placed as a float are its value times 2^-120. The product
-  // is exact also for subnormal codes; the fused form avoids a slow
-  // multiplication of denormals (spec/cpu-kernels-avx2.md 1.2).
+  // The code's bits placed as a float are its value times 2^-120. The product is exact also for
+  // subnormal codes; the fused form avoids a slow multiplication of denormals
+  // (spec/cpu-kernels-avx2.md 1.2).
   SLUICE_INLINE Floats from_ue4m3(const uint8_t* codes) {
     const __m512i bits = _mm512_slli_epi32(bytes_to_dwords(codes), 20);
     return _mm512_fmadd_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p120f),
@@ -170,8 +168,7 @@ struct Lanes {
     columns[0] = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
     columns[1] = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-65536)));
   }
-  // Values times 2^-120, subnormal codes as denormal floats (the activations
-  // carry the inverse).
+  // Values times 2^-120, subnormal codes as denormal floats (the activations carry the inverse).
   SLUICE_INLINE void from_e4m3_line(const uint8_t* line, Floats* columns) {
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(0x87F087F0u));
     const __m512i high = _mm512_set1_epi32(-65536);
