@@ -116,6 +116,10 @@ Status run_server(const ServerOptions& options, const ModelText& model,
   compilers.join();
   // What the engine still holds of connections must go before the context does.
   host.stop();
+  // Letting go of the signals makes them deadly again, and what is left to do takes a while with a
+  // large model: who asks once more to end must not turn an orderly end into a failure.
+  signals.clear();
+  std::signal(SIGTERM, SIG_IGN);
   return {};
 }
 
