@@ -21,6 +21,7 @@
 #include "checkpoint/checkpoint.h"
 #include "codec/codec.h"
 #include "encoders/measured_encoders.h"
+#include "measuring.h"
 #include "take.h"
 #include "tensor/format.h"
 
@@ -55,18 +56,6 @@ Values read_values(const checkpoint::Checkpoint& file, const std::string& name) 
              matrix.columns};
   codec::decode_rows(matrix, 0, matrix.rows, out.values.data());
   return out;
-}
-
-double seconds_of(clockid_t clock) {
-  timespec time{};
-  clock_gettime(clock, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
 }
 
 // Sixteen sums side by side, joined in float64.

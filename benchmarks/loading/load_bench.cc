@@ -13,17 +13,12 @@
 #include "backend/registry.h"
 #include "base/memory.h"
 #include "checkpoint/checkpoint.h"
+#include "measuring.h"
 #include "model/binding.h"
 #include "model/text/text_model.h"
 #include "take.h"
 
 namespace {
-
-double now() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-}
 
 double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
@@ -50,9 +45,9 @@ int main(int count, char** arguments) {
   const uint64_t before = anonymous_resident_memory();
   rusage first{}, last{};
   getrusage(RUSAGE_SELF, &first);
-  const double start = now();
+  const double start = seconds_of(CLOCK_MONOTONIC);
   const auto model = take(model::TextModel::load(checkpoint, binding, *backend, load));
-  const double time = now() - start;
+  const double time = seconds_of(CLOCK_MONOTONIC) - start;
   getrusage(RUSAGE_SELF, &last);
   std::printf(
       "%.2f s  %.2f GB/s  program %.2f s  kernel %.2f s  faults %ld + %ld  memory %llu planned "

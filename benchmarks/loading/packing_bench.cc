@@ -13,8 +13,6 @@
 // memory and from a new mapping of a file in the page cache. Fresh memory is what the round before
 // gave back a moment ago: a virtual machine whose host takes idle memory away pays more in its
 // first round, and in every load (docs/performance.md, "Loading").
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -30,6 +28,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "measuring.h"
 #include "take.h"
 
 namespace {
@@ -37,11 +36,7 @@ namespace {
 using namespace sluice;
 clockid_t measuring_clock = CLOCK_MONOTONIC;
 
-double now() {
-  timespec time{};
-  clock_gettime(measuring_clock, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-}
+double now() { return seconds_of(measuring_clock); }
 
 struct Options {
   int64_t columns = 5120, megabytes = 256, rounds = 5;
@@ -52,20 +47,15 @@ struct Options {
 
 Options parse(int count, char** arguments) {
   Options options;
-  for (int i = 1; i < count; ++i) {
-    const std::string name = arguments[i];
-    if (name.rfind("--", 0) != 0) {
-      options.forms.push_back(name);
-      continue;
-    }
-    const std::string value = ++i < count ? arguments[i] : "";
-    if (name == "--columns") options.columns = std::stoll(value);
-    if (name == "--megabytes") options.megabytes = std::stoll(value);
-    if (name == "--rounds") options.rounds = std::stoll(value);
-    if (name == "--threads") options.threads = std::stoi(value);
-    if (name == "--folder") options.folder = value;
-    if (name == "--clock" && value == "cpu") measuring_clock = CLOCK_PROCESS_CPUTIME_ID;
-  }
+  options.forms =
+      read_arguments(count, arguments, [&](const std::string& name, const std::string& value) {
+        if (name == "--columns") options.columns = std::stoll(value);
+        if (name == "--megabytes") options.megabytes = std::stoll(value);
+        if (name == "--rounds") options.rounds = std::stoll(value);
+        if (name == "--threads") options.threads = std::stoi(value);
+        if (name == "--folder") options.folder = value;
+        if (name == "--clock") measuring_clock = clock_named(value);
+      });
   return options;
 }
 
@@ -179,11 +169,7 @@ class Bench {
       }
     }
     std::vector<double> medians;
-    for (std::vector<double>& of_pass : rates) {
-      const auto middle = of_pass.begin() + static_cast<ptrdiff_t>(of_pass.size() / 2);
-      std::nth_element(of_pass.begin(), middle, of_pass.end());
-      medians.push_back(*middle);
-    }
+    for (std::vector<double>& of_pass : rates) medians.push_back(median(std::move(of_pass)));
     return medians;
   }
 

@@ -12,8 +12,6 @@
 // One line per form, mode and batch: median ms of one matrix, GB/s of packed bytes, median share of
 // the plain read of the same round, and billions of products a second. Behind each form the peaks
 // of one thread in the same minute. SLUICE_CPU forces the instruction set.
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +25,7 @@
 #include "backend/matmul_matrices.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "measuring.h"
 #include "tools/bench/machine_loops.h"
 
 namespace {
@@ -34,19 +33,9 @@ namespace {
 using namespace sluice;
 clockid_t measuring_clock = CLOCK_MONOTONIC;
 
-double now() {
-  timespec time{};
-  clock_gettime(measuring_clock, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-}
+double now() { return seconds_of(measuring_clock); }
 
 double seconds_since(double start) { return now() - start; }
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
 
 struct Options {
   int64_t rows = 17408, columns = 5120, rounds = 7, megabytes = 600;
@@ -69,31 +58,26 @@ std::vector<std::string> split(const std::string& text) {
 
 Options parse(int count, char** arguments) {
   Options options;
-  for (int i = 1; i < count; ++i) {
-    const std::string name = arguments[i];
-    if (name.rfind("--", 0) != 0) {
-      options.forms.push_back(name);
-      continue;
-    }
-    const std::string value = ++i < count ? arguments[i] : "";
-    if (name == "--rows") options.rows = std::stoll(value);
-    if (name == "--columns") options.columns = std::stoll(value);
-    if (name == "--rounds") options.rounds = std::stoll(value);
-    if (name == "--megabytes") options.megabytes = std::stoll(value);
-    if (name == "--threads") options.threads = std::stoi(value);
-    if (name == "--clock" && value == "cpu") measuring_clock = CLOCK_PROCESS_CPUTIME_ID;
-    if (name == "--batch") {
-      options.batch.clear();
-      for (const std::string& part : split(value)) options.batch.push_back(std::stoll(part));
-    }
-    if (name == "--modes") {
-      options.modes.clear();
-      for (const std::string& part : split(value)) {
-        options.modes.push_back(part == "digit" ? ops::ActivationMode::kDigit
-                                                : ops::ActivationMode::kWide);
-      }
-    }
-  }
+  options.forms =
+      read_arguments(count, arguments, [&](const std::string& name, const std::string& value) {
+        if (name == "--rows") options.rows = std::stoll(value);
+        if (name == "--columns") options.columns = std::stoll(value);
+        if (name == "--rounds") options.rounds = std::stoll(value);
+        if (name == "--megabytes") options.megabytes = std::stoll(value);
+        if (name == "--threads") options.threads = std::stoi(value);
+        if (name == "--clock") measuring_clock = clock_named(value);
+        if (name == "--batch") {
+          options.batch.clear();
+          for (const std::string& part : split(value)) options.batch.push_back(std::stoll(part));
+        }
+        if (name == "--modes") {
+          options.modes.clear();
+          for (const std::string& part : split(value)) {
+            options.modes.push_back(part == "digit" ? ops::ActivationMode::kDigit
+                                                    : ops::ActivationMode::kWide);
+          }
+        }
+      });
   return options;
 }
 

@@ -70,6 +70,16 @@ asio::awaitable<void> drain(asio::io_context& context, http::Server& server, Api
   context.stop();
 }
 
+// From here on the process ends, which takes a while with a large model: who asks once more must
+// not turn an orderly end into one by the signal. The library gives SIGTERM its deadly meaning back
+// with the last set that waits for it; so one that nobody looks at is left behind, also at exit.
+// (Setting the signal to be ignored after the last set has gone would leave a moment between.)
+void ignore_termination() {
+  static auto* const context = new asio::io_context(1);
+  static auto* const kept = new asio::signal_set(*context, SIGTERM);
+  static_cast<void>(kept);
+}
+
 }  // namespace
 
 Status run_server(const ServerOptions& options, const ModelText& model,
@@ -116,10 +126,7 @@ Status run_server(const ServerOptions& options, const ModelText& model,
   compilers.join();
   // What the engine still holds of connections must go before the context does.
   host.stop();
-  // Letting go of the signals makes them deadly again, and what is left to do takes a while with a
-  // large model: who asks once more to end must not turn an orderly end into a failure.
-  signals.clear();
-  std::signal(SIGTERM, SIG_IGN);
+  ignore_termination();
   return {};
 }
 

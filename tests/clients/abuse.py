@@ -153,6 +153,13 @@ class Draining(unittest.TestCase):
                 self.assertIn(b'"finish_reason":"length"', answer.result())
                 self.assertTrue(answer.result().rstrip(b"\r\n0").endswith(b"data: [DONE]"))
 
+    def test_asking_again_while_it_ends_is_no_failure(self):
+        with Server() as server:
+            while server.process.poll() is None:
+                server.process.send_signal(signal.SIGTERM)
+                time.sleep(0.0005)
+            self.assertEqual(server.process.returncode, 0)
+
     def test_what_takes_too_long_ends_with_an_error(self):
         with Server("--shutdown-timeout", "0.3") as server, concurrent.futures.ThreadPoolExecutor(2) as pool:
             chat = post("/v1/chat/completions", json.dumps(

@@ -9,14 +9,12 @@ build's recipe says, which compressed-tensors does on the CPU. Run by hand:
 Checked with transformers 5.23.0, compressed-tensors 0.20.0 and torch 2.15. Builds of text models only."""
 
 import json
-import pathlib
 import sys
-import tempfile
 
 import torch
 import transformers
 
-from sluice_values import differences, logits, moved, plain_tensors, prompt, worst_product
+from sluice_values import check_all, differences, logits, moved, plain_tensors, prompt, worst_product
 
 
 def load(folder):
@@ -93,14 +91,5 @@ def check(program, folder, place):
     return equal == compared
 
 
-def main():
-    program = sys.argv[1]
-    good = True
-    for folder in map(pathlib.Path, sys.argv[2:]):
-        with tempfile.TemporaryDirectory() as place:
-            good &= check(program, folder, pathlib.Path(place))
-    return 0 if good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(check_all(check))

@@ -11,10 +11,8 @@ Checked with ModelOpt 0.47.0, transformers 5.23.0 and torch 2.15. Builds of text
 
 import fnmatch
 import json
-import pathlib
 import shutil
 import sys
-import tempfile
 
 import torch
 import transformers
@@ -22,7 +20,7 @@ from modelopt.torch.quantization.qtensor import FP8QTensor, NVFP4QTensor
 from modelopt.torch.quantization.tensor_quant import fp8_eager
 from safetensors.torch import load_file, save_file
 
-from sluice_values import differences, logits, moved, plain_tensors, prompt, worst_product
+from sluice_values import check_all, differences, logits, moved, plain_tensors, prompt, worst_product
 
 
 class Build:
@@ -116,14 +114,5 @@ def check(program, folder, place):
     return equal == len(ours)
 
 
-def main():
-    program = sys.argv[1]
-    good = True
-    for folder in map(pathlib.Path, sys.argv[2:]):
-        with tempfile.TemporaryDirectory() as place:
-            good &= check(program, folder, pathlib.Path(place))
-    return 0 if good else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(check_all(check))

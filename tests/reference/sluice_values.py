@@ -1,11 +1,23 @@
 """What sluice itself makes of a build, for the programs here that compare other readers with it."""
 
+import pathlib
 import subprocess
+import sys
+import tempfile
 
 import torch
 from safetensors.torch import load_file
 
 MOVED = 2e-4
+
+
+def check_all(check):
+    """check(program, folder, place) for the folders of the command line; the exit code."""
+    good = True
+    for folder in map(pathlib.Path, sys.argv[2:]):
+        with tempfile.TemporaryDirectory() as place:
+            good &= check(sys.argv[1], folder, pathlib.Path(place))
+    return 0 if good else 1
 
 
 def prompt(config, length=96):

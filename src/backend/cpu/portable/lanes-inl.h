@@ -152,9 +152,6 @@ struct Lanes {
     for (int i = 0; i < 4; ++i) out.v[i] = __builtin_convertvector(values.v[i], Floats16);
     return out;
   }
-  SLUICE_INLINE Floats broadcast_to_float(const uint8_t* value) {
-    return broadcast(static_cast<float>(read<int32_t>(value)));
-  }
   SLUICE_INLINE Floats broadcast(float value) {
     Floats out;
     for (Floats16& v : out.v) v = Floats16{value, value, value, value};
