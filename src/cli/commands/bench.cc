@@ -12,7 +12,7 @@
 #include "tools/bench/bench_report.h"
 #include "tools/bench/peak_memory.h"
 #include "tools/bench/peer.h"
-#include "tools/bench/timed_backend.h"
+#include "tools/bench/bench_backend.h"
 
 namespace sluice::cli {
 namespace {
@@ -74,9 +74,9 @@ class Bench : public Command {
     SLUICE_ASSIGN(auto loaded, prepare_model(console, model_));
     SLUICE_ASSIGN(options_.kv, model_.kv_format(*loaded->backend));
     // Takes the backend's place before the model is loaded into it.
-    auto timed = std::make_unique<tools::TimedBackend>(std::move(loaded->backend),
+    auto timed = std::make_unique<tools::BenchBackend>(std::move(loaded->backend),
                                                        loaded->binding.config.vocabulary);
-    tools::TimedBackend& backend = *timed;
+    tools::BenchBackend& backend = *timed;
     loaded->backend = std::move(timed);
     tools::PeakMemory peak;
     SLUICE_TRY(finish_loading(console, model_, *loaded,

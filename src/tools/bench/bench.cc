@@ -84,8 +84,7 @@ class Sweep {
   std::vector<MachineSpeed> samples_;
   std::vector<Cell> cells_;
   std::vector<std::unique_ptr<Lane>> lanes_;
-  double prompt_rate_ = 0;  // tokens a second, for estimates; 0: not known yet
-  double reserved_ = 0;     // seconds for what follows the rounds
+  double reserved_ = 0;  // seconds for what follows the rounds
   std::vector<double> peer_seconds_, peer_prompt_, peer_decode_;
   BenchResult result_;
 };
@@ -95,8 +94,7 @@ Status Sweep::measure_memory() {
   progress("memory");
   SLUICE_ASSIGN(const auto lane, make_lane(model_.shape));
   const int64_t length = model_.shape.context - 1;
-  SLUICE_ASSIGN(const double seconds, lane->read_prompt(length));
-  prompt_rate_ = static_cast<double>(length) / seconds;
+  SLUICE_TRY(lane->read_prompt(length));
   result_.memory_tokens = length;
   result_.planned_memory = model_.planned_memory;
   result_.peak_memory = model_.peak_memory();
@@ -240,25 +238,23 @@ Status Sweep::create_lanes() {
   return {};
 }
 
-// Reads what an answer stands behind, if the time allows; otherwise the cell has no lane any more.
+// Makes what an answer stands behind, if there is time; otherwise the cell has no lane any more.
+// Rows and drafts stand behind a text that was read; longer contexts are skimmed, because reading
+// one of 32K tokens takes a small machine half an hour, and a step's time depends on their length
+// alone.
 Status Sweep::prepare(Cell& cell) {
   const Figure& figure = cell.figure;
-  const double left = options_.seconds - elapsed();
-  const double reading = static_cast<double>(figure.context) / prompt_rate_;
-  if (left <= 0 || (figure.kind == Figure::Kind::kContext && !cell.lane->knows(figure.context) &&
-                    reading > left)) {
+  if (elapsed() >= options_.seconds) {
     result_.left_out.push_back(
-        left <= 0
-            ? fmt::format("{}: the {:.0f} s of --time were over", figure.name(), options_.seconds)
-            : fmt::format("{}: reading it takes about {:.0f} s, and {:.0f} s of --time were "
-                          "left",
-                          figure.name(), reading, left));
+        fmt::format("{}: the {:.0f} s of --time were over", figure.name(), options_.seconds));
     cell.lane = nullptr;
     return {};
   }
   if (figure.kind == Figure::Kind::kPrompt || cell.lane->knows(figure.context)) return {};
-  const auto first = cell.lane->decode(1, figure.context, 1);
-  return first.ok() ? Status() : Status(first.error());
+  model_.backend.skim(figure.kind == Figure::Kind::kContext);
+  const Status read = cell.lane->read_context(figure.context);
+  model_.backend.skim(false);
+  return read;
 }
 
 Status Sweep::visit(Cell& cell) {
@@ -269,7 +265,6 @@ Status Sweep::visit(Cell& cell) {
   if (figure.kind == Figure::Kind::kPrompt) {
     SLUICE_ASSIGN(seconds, cell.lane->read_prompt(figure.context));
     tokens = static_cast<double>(figure.context);
-    prompt_rate_ = tokens / seconds;
     figure.cost = prompt_cost(counts_, figure.context, runtime::EngineShape().prompt_rows);
   } else {
     SLUICE_ASSIGN(const Lane::Decoded decoded,
@@ -390,7 +385,8 @@ Status Sweep::time_operations() {
       return value == *std::max_element(values.begin(), values.end());
     };
     const bool wanted =
-        (kind == Figure::Kind::kPrompt && last_of_kind(cell.figure.context)) ||
+        ((kind == Figure::Kind::kPrompt || kind == Figure::Kind::kContext) &&
+         last_of_kind(cell.figure.context)) ||
         (kind == Figure::Kind::kRows &&
          (previous == nullptr || previous->figure.kind != kind || last_of_kind(cell.figure.rows)));
     previous = &cell;

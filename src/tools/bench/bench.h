@@ -11,10 +11,10 @@
 #include "base/result.h"
 #include "model/binding.h"
 #include "model/text/text_model.h"
+#include "tools/bench/bench_backend.h"
 #include "tools/bench/lane.h"
 #include "tools/bench/machine_floor.h"
 #include "tools/bench/step_cost.h"
-#include "tools/bench/timed_backend.h"
 
 namespace sluice::tools {
 
@@ -89,7 +89,7 @@ struct BenchResult {
 struct BenchModel {
   const model::Binding& binding;
   const model::TextModel& model;
-  TimedBackend& backend;  // the model's
+  BenchBackend& backend;  // the model's
   double load_seconds = 0;
   runtime::EngineShape shape;  // what the model was loaded and planned for
   uint64_t planned_memory = 0;

@@ -89,33 +89,48 @@ Status Lane::step() {
   return {};
 }
 
-Result<double> Lane::read_prompt(int64_t length) {
+Status Lane::run_to_end(const runtime::Request& request) {
   Counter counter;
-  const runtime::Request request = greedy(random_tokens(length), 1);
-  const Clock::time_point start = Clock::now();
   SLUICE_ASSIGN(const runtime::RequestId id, engine_->submit(request, counter));
   while (!counter.done) {
     if (const Status stepped = step(); !stepped.ok()) {
       engine_->cancel(id);
       engine_->run_until_idle();
-      return stepped.error();
+      return stepped;
     }
   }
+  return {};
+}
+
+Result<double> Lane::read_prompt(int64_t length) {
+  const runtime::Request request = greedy(random_tokens(length), 1);
+  const Clock::time_point start = Clock::now();
+  SLUICE_TRY(run_to_end(request));
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// One token more than the length: the part on the grid is what the prefix cache keeps.
+runtime::Request Lane::behind(int64_t length, int64_t max_tokens) {
+  SLUICE_CHECK(length > 0 && length % ops::kGrid == 0, "context {}", length);
+  while (static_cast<int64_t>(context_.size()) <= length) {
+    const auto more = random_tokens(ops::kGrid);
+    context_.insert(context_.end(), more.begin(), more.end());
+  }
+  runtime::Request request = greedy({context_.begin(), context_.begin() + length + 1}, max_tokens);
+  request.borders = {length};
+  return request;
+}
+
+Status Lane::read_context(int64_t context) {
+  SLUICE_TRY(run_to_end(behind(context, 1)));
+  known_ = std::max(known_, context);
+  return {};
 }
 
 Result<Lane::Decoded> Lane::decode(int64_t answers, int64_t context, int64_t steps,
                                    const std::function<void()>& begin,
                                    const std::function<void()>& end) {
-  SLUICE_CHECK(context > 0 && context % ops::kGrid == 0, "context {}", context);
-  // One token more than the context: the part on the grid is what the prefix cache keeps.
-  while (static_cast<int64_t>(context_.size()) <= context) {
-    const auto more = random_tokens(ops::kGrid);
-    context_.insert(context_.end(), more.begin(), more.end());
-  }
-  runtime::Request request = greedy({context_.begin(), context_.begin() + context + 1}, -1);
-  request.borders = {context};
-
+  const runtime::Request request = behind(context, -1);
   std::vector<Counter> counters(static_cast<size_t>(answers));
   std::vector<runtime::RequestId> ids;
   Decoded decoded;

@@ -32,14 +32,16 @@ class Lane {
     std::vector<int64_t> proposed, accepted;  // by draft position
   };
   // `answers` at once behind the same `context` tokens (a multiple of the grid), greedy: the steps
-  // after the second token of each are timed. The context is read the first time; later runs find
-  // it in the prefix cache, which the shape must have room in. `begin` and `end` are called around
-  // the timed steps.
+  // after the second token of each are timed. Where read_context() was not called before, the
+  // context is read now. `begin` and `end` are called around the timed steps.
   Result<Decoded> decode(int64_t answers, int64_t context, int64_t steps,
                          const std::function<void()>& begin = nullptr,
                          const std::function<void()>& end = nullptr);
 
-  // Whether decode() behind so many tokens has read them already.
+  // Reads what decode() stands behind: later runs find it in the prefix cache, which the shape must
+  // have room in.
+  Status read_context(int64_t context);
+  // Whether so many tokens were read already.
   bool knows(int64_t context) const { return context <= known_; }
 
   // A shape for decode(): `states` contexts, the longest of `context` tokens.
@@ -51,7 +53,9 @@ class Lane {
   Lane(const model::TextModel& model, Interrupted interrupted)
       : model_(model), interrupted_(std::move(interrupted)) {}
   std::vector<runtime::TokenId> random_tokens(int64_t count);
+  runtime::Request behind(int64_t length, int64_t max_tokens);
   Status step();
+  Status run_to_end(const runtime::Request& request);
 
   const model::TextModel& model_;
   Interrupted interrupted_;

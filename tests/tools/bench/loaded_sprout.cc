@@ -20,7 +20,7 @@ LoadedSprout::LoadedSprout(const std::string& backend_name) {
   checkpoint.emplace(
       take(checkpoint::Checkpoint::open(tests_folder().parent_path() / "models" / "sprout")));
   binding.emplace(take(model::bind(*checkpoint)));
-  backend = std::make_unique<tools::TimedBackend>(
+  backend = std::make_unique<tools::BenchBackend>(
       take(backend::create({.name = backend_name, .threads = 1, .activations = {}})),
       binding->config.vocabulary);
   model = take(model::TextModel::load(*checkpoint, *binding, *backend, {}));

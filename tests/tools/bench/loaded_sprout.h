@@ -9,7 +9,7 @@
 #include "checkpoint/checkpoint.h"
 #include "model/binding.h"
 #include "model/text/text_model.h"
-#include "tools/bench/timed_backend.h"
+#include "tools/bench/bench_backend.h"
 
 namespace sluice::test {
 
@@ -18,7 +18,7 @@ struct LoadedSprout {
 
   std::optional<checkpoint::Checkpoint> checkpoint;
   std::optional<model::Binding> binding;
-  std::unique_ptr<tools::TimedBackend> backend;
+  std::unique_ptr<tools::BenchBackend> backend;
   std::unique_ptr<model::TextModel> model;
 };
 

@@ -1,6 +1,6 @@
 // A backend that passes everything on to another and, while it records, notes how long each
-// operation took. For `sluice bench` alone: elsewhere the model holds the other backend itself, and
-// the clock costs nothing.
+// operation took; while it skims, it leaves out what only makes values. For `sluice bench` alone:
+// elsewhere the model holds the other backend itself, and the clock costs nothing.
 #pragma once
 
 #include <chrono>
@@ -17,14 +17,19 @@ namespace sluice::tools {
 // matrices of several formats are one operation and carry all their names.
 using OperationTimes = std::map<std::string, double>;
 
-class TimedBackend final : public ops::Backend {
+class BenchBackend final : public ops::Backend {
  public:
   // A product with as many outputs as the vocabulary is the head's.
-  TimedBackend(std::unique_ptr<ops::Backend> inner, int64_t vocabulary)
+  BenchBackend(std::unique_ptr<ops::Backend> inner, int64_t vocabulary)
       : inner_(std::move(inner)), vocabulary_(vocabulary) {}
 
   void start();
   OperationTimes stop();  // since start()
+
+  // While skimming, a prompt fills the key/value cache with arbitrary numbers and leaves recurrent
+  // states alone: a long context takes as long as writing it, and steps behind it cost what they
+  // would cost behind a text. For prompts only: answers would count on pending rows.
+  void skim(bool skimming) { skimming_ = skimming; }
 
   const ops::BackendInfo& info() const override { return inner_->info(); }
   Result<std::unique_ptr<ops::DeviceBuffer>> allocate(size_t bytes) override;
@@ -67,7 +72,13 @@ class TimedBackend final : public ops::Backend {
     work();
     times_[name] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   }
+  // Of operations that skimming leaves out.
+  template <typename Work>
+  void computed(const char* name, const Work& work) {
+    if (!skimming_) timed(name, work);
+  }
   std::string product_name(const ops::MatmulArgs& args) const;
+  void upload_noise(const ops::View& to);
 
   void do_upload(const ops::View& to, std::span<const float> values) override;
   void do_download(const ops::View& from, std::span<float> values) override;
@@ -87,7 +98,8 @@ class TimedBackend final : public ops::Backend {
 
   const std::unique_ptr<ops::Backend> inner_;
   const int64_t vocabulary_;
-  bool recording_ = false;
+  bool recording_ = false, skimming_ = false;
+  std::vector<float> noise_;
   OperationTimes times_;
 };
 
