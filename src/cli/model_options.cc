@@ -29,7 +29,7 @@ void ModelOptions::declare_model(CLI::App& app) {
   app.add_option("--threads", threads, "threads (default: the cores this process may use)")
       ->check(CLI::Range(1, 1024));
   app.add_option("--kv", kv, "keys and values: bf16, fp8 or f32 (default bf16; f32 on ref)");
-  app.add_option("--activations", activations, "inputs of products: wide, digit or published");
+  app.add_option("--activations", activations, "inputs of products: wide, digit, published or by-format");
 }
 
 void ModelOptions::declare_prefix_cache(CLI::App& app) {
@@ -58,9 +58,11 @@ Result<backend::BackendOptions> ModelOptions::backend_options() const {
     options.activations = ops::ActivationMode::kDigit;
   } else if (activations == "published") {
     options.activations = ops::ActivationMode::kPublished;
+  } else if (activations == "by-format") {
+    options.activations = ops::ActivationMode::kByFormat;
   } else if (!activations.empty()) {
     return usage_error("--activations", fmt::format("\"{}\" is unknown", activations),
-                       "Use wide, digit or published");
+                       "Use wide, digit, published or by-format");
   }
   return options;
 }
@@ -112,6 +114,8 @@ const char* activation_mode_name(ops::ActivationMode mode) {
       return "digit";
     case ops::ActivationMode::kPublished:
       return "published";
+    case ops::ActivationMode::kByFormat:
+      return "by-format";
   }
   return "unknown";
 }

@@ -302,9 +302,9 @@ struct ArgmaxArgs {
 // ---------------------------------------------------------------------------------------------
 // backend
 
-// Activations of a product: kept (wide), one int8 digit per 32 (digit), or as the build's recipe
-// says.
-enum class ActivationMode : uint8_t { kWide, kDigit, kPublished };
+// Activations of a product: kept (wide), one int8 digit per 32 (digit), as the build's recipe says
+// (published), or a digit for codes of up to six bits and wide for those of eight (by format).
+enum class ActivationMode : uint8_t { kWide, kDigit, kPublished, kByFormat };
 
 struct BackendInfo {
   std::string name;             // "ref", "cpu"

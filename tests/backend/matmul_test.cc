@@ -337,6 +337,30 @@ TEST(MatmulPublished, IsTheRecipeThenTheWideProduct) {
   }
 }
 
+TEST(MatmulModes, ByFormatIsADigitForShortCodesOnly) {
+  ThreadPool pool(1);
+  constexpr int64_t kRows = 2, kOutputs = 16, kColumns = 512;
+  const Rows x = random_rows(kRows, kColumns, 43);
+  const std::pair<Format, ActivationMode> expected[] = {
+      {Format::kQ4_K, ActivationMode::kDigit}, {Format::kQ5_K, ActivationMode::kDigit},
+      {Format::kQ6_K, ActivationMode::kDigit}, {Format::kNvfp4, ActivationMode::kDigit},
+      {Format::kQ8_0, ActivationMode::kWide}, {Format::kInt8, ActivationMode::kWide},
+  };
+  for (const InstructionSet set : cpu::supported_instruction_sets()) {
+    for (const auto& [format, mode] : expected) {
+      const auto form = std::find_if(all_forms().begin(), all_forms().end(),
+                                     [&](const MatrixForm& f) { return f.format == format; });
+      const RandomMatrix matrix(*form, kOutputs, kColumns, 47);
+      const auto by = [&](ActivationMode chosen) {
+        return product(x, *pack(matrix.encoded(), set, chosen, pool), pool);
+      };
+      EXPECT_TRUE(same_bits(by(ActivationMode::kByFormat), by(mode)))
+          << cpu::instruction_set_name(set) << " " << form->name;
+      EXPECT_FALSE(same_bits(by(ActivationMode::kWide), by(ActivationMode::kDigit)));
+    }
+  }
+}
+
 TEST(MatmulInputs, AnInfinityOrNanGivesNan) {
   ThreadPool pool(1);
   for (const InstructionSet set : cpu::supported_instruction_sets()) {

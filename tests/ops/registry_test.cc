@@ -34,7 +34,8 @@ TEST(Registry, RefusesByName) {
   expect_refused({.name = "metal", .threads = 1, .activations = {}}, "metal");
   expect_refused({.name = "metal", .threads = 1, .activations = {}}, "Built: ref");
   expect_refused({.name = "ref", .threads = -1, .activations = {}}, "-1");
-  for (const auto mode : {ops::ActivationMode::kDigit, ops::ActivationMode::kPublished}) {
+  for (const auto mode : {ops::ActivationMode::kDigit, ops::ActivationMode::kPublished,
+                          ops::ActivationMode::kByFormat}) {
     expect_refused({.name = "ref", .threads = 1, .activations = mode}, "wide");
   }
   EXPECT_TRUE(

@@ -288,7 +288,7 @@ void multiply_part(std::span<const DenseProduct* const> set, const RowSpan& inpu
 ops::ActivationMode default_mode(InstructionSet set) {
   return set == InstructionSet::kAvx2 || set == InstructionSet::kAvxVnni ||
                  set == InstructionSet::kAvx512
-             ? ops::ActivationMode::kDigit
+             ? ops::ActivationMode::kByFormat
              : ops::ActivationMode::kWide;
 }
 

@@ -71,9 +71,10 @@ TEST(BenchBackend, SkimmingFillsTheCacheAndComputesNothing) {
   test::LoadedSprout sprout("cpu");
   BenchBackend& backend = *sprout.backend;
   constexpr int64_t kDim = 32;
-  const auto cache =
-      std::move(backend.create_kv_cache({.layers = 1, .heads = 1, .head_dim = kDim, .pages = 1}))
-          .value();
+  ops::KvSpec spec;
+  spec.layers = spec.heads = spec.pages = 1;
+  spec.head_dim = kDim;
+  const auto cache = std::move(backend.create_kv_cache(spec)).value();
   const std::vector<int32_t> pages = {0};
   const std::vector<int32_t> tokens = {0};
   const ops::Batch batch = ops::one_sequence(tokens, 0, 0, pages, ops::Role::kPrompt);

@@ -26,6 +26,13 @@ Extent extent_of(const EncodedMatrix& source, const UnitShape& shape) {
   return extent;
 }
 
+// A digit's own error is far below that of codes of six bits and fewer, and twice that of eight
+// (docs/decisions/cpu-products.md).
+ops::ActivationMode resolved(ops::ActivationMode mode, CodeKind codes) {
+  if (mode != ops::ActivationMode::kByFormat) return mode;
+  return codes < CodeKind::kByte ? ops::ActivationMode::kDigit : ops::ActivationMode::kWide;
+}
+
 }  // namespace
 
 size_t PackedMatrix::bytes_for(const EncodedMatrix& source) {
@@ -36,7 +43,7 @@ PackedMatrix::PackedMatrix(const EncodedMatrix& source, InstructionSet set,
                            ops::ActivationMode mode, ThreadPool& pool)
     : Matrix(source, bytes_for(source)),
       set_(set),
-      mode_(mode),
+      mode_(resolved(mode, plan_for(source).shape.codes)),
       activations_(source.activations),
       input_scale_(source.input_scale) {
   const PackPlan plan = plan_for(source);

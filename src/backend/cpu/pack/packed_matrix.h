@@ -21,6 +21,7 @@ class PackedMatrix final : public ops::Matrix {
 
   const PackedView& view() const { return view_; }
   InstructionSet set() const { return set_; }
+  // Never kByFormat: what that is for this format.
   ops::ActivationMode mode() const { return mode_; }
   // What the build's recipe does to this matrix' inputs.
   ActivationScheme activations() const { return activations_; }
