@@ -167,9 +167,10 @@ Sweep::Shapes Sweep::shapes() const {
     shapes.drafts.back().draft_rows = cell.figure.draft_head;
   }
   if (const auto contexts = values_of(Figure::Kind::kContext); !contexts.empty()) {
-    // A rung of the cache's own ladder may be kept beside each.
+    // A rung of the cache's own ladder may be kept beside each. Pages of a second answer, which
+    // there never is, keep the contexts while the first has all of its own set apart.
     shapes.contexts =
-        answers(1, *std::max_element(contexts.begin(), contexts.end()), 0, 2 * contexts.size() + 1);
+        answers(2, *std::max_element(contexts.begin(), contexts.end()), 0, 2 * contexts.size() + 1);
   }
   return shapes;
 }

@@ -19,13 +19,14 @@ constexpr int64_t kUntimedTokens = 2;
 // Counts what an answer is given.
 class Counter : public runtime::Listener {
  public:
+  void on_start(int64_t known) override { cached = known; }
   void on_token(const runtime::TokenEvent&) override { ++tokens; }
   void on_finish(const runtime::RequestReport& finished) override {
     report = finished;
     done = true;
   }
 
-  int64_t tokens = 0;
+  int64_t tokens = 0, cached = 0;
   bool done = false;
   runtime::RequestReport report;
 };
@@ -150,6 +151,10 @@ Result<Lane::Decoded> Lane::decode(int64_t answers, int64_t context, int64_t ste
       for (const Counter& counter : counters) tokens += counter.tokens;
       return tokens;
     };
+    SLUICE_TRY(step());
+    if (context <= known_ && counters.front().cached != context)
+      return failed("bench", fmt::format("of a context of {} tokens only {} were kept", context,
+                                         counters.front().cached));
     while (fewest() < kUntimedTokens) SLUICE_TRY(step());
     const int64_t before = all();
     if (begin) begin();

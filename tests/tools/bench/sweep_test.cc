@@ -81,6 +81,18 @@ TEST_F(SweepOfSprout, MeasuresWhatItWasAsked) {
   EXPECT_EQ(json.find("peer"), nullptr);
 }
 
+// It is kept beside all that a running answer may still need: decode() checks.
+TEST_F(SweepOfSprout, ALongContextStaysKnown) {
+  options_.prompts = {};
+  options_.rows = {};
+  options_.drafts = {};
+  options_.contexts = {3968};
+  options_.repeat = 3;
+  const auto result = run();
+  ASSERT_TRUE(result.ok()) << result.error().message();
+  EXPECT_EQ(result->figures.size(), 1u);
+}
+
 TEST_F(SweepOfSprout, SaysWhatTheModelCannotDo) {
   options_.prompts = {70, 5000};
   options_.rows = {1};
