@@ -106,9 +106,11 @@ HWY_INLINE void product_tile(const typename Source::Type* HWY_RESTRICT b, int64_
       }
     }
     const typename Source::Type* HWY_RESTRICT from = b + c;
+    const bool asks = c == 0 && (ahead.far | ahead.near) != 0;
+    static_cast<void>(asks);  // not of every source
     for (int64_t j = 0; j < depth; ++j, from += kColumns) {
       if constexpr (Source::kStreams) {
-        if (c == 0) ask_ahead(from, ahead);
+        if (asks) ask_ahead(from, ahead);
       }
       const Vec b0 = Source::load(from), b1 = Source::load(from + n);
 #pragma GCC unroll 8
