@@ -4,14 +4,15 @@
 //   --rows N --columns K   shape of the matrices (17408 x 5120)
 //   --batch 1,2,4,8,16     rows of activations
 //   --modes wide,digit     activation modes
+//   --prefetch none,1024,4096+1024   distances of software prefetch (none): near, or far + near
 //   --rounds 7             interleaved rounds; each variant and the reader run once a round
 //   --megabytes 600        weights cycled through per form, so that the caches do not help
 //   --threads 0            0: all usable cores
 //   --clock wall           cpu: processor time, for one thread on a machine that others use as well
 //
-// One line per form, mode and batch: median ms of one matrix, GB/s of packed bytes, median share of
-// the plain read of the same round, and billions of products a second. Behind each form the peaks
-// of one thread in the same minute. SLUICE_CPU forces the instruction set.
+// One line per form, mode, batch and distance: median ms of one matrix, GB/s of packed bytes,
+// median share of the plain read of the same round, and billions of products a second. Behind each
+// form the peaks of one thread in the same minute. SLUICE_CPU forces the instruction set.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -43,6 +44,7 @@ struct Options {
   std::vector<int64_t> batch = {1, 2, 4, 8, 16};
   std::vector<ops::ActivationMode> modes = {ops::ActivationMode::kWide,
                                             ops::ActivationMode::kDigit};
+  std::vector<cpu::FetchDistance> fetches = {{}};
   std::vector<std::string> forms;
 };
 
@@ -69,6 +71,12 @@ Options parse(int count, char** arguments) {
         if (name == "--batch") {
           options.batch.clear();
           for (const std::string& part : split(value)) options.batch.push_back(std::stoll(part));
+        }
+        if (name == "--prefetch") {
+          options.fetches.clear();
+          for (const std::string& part : split(value)) {
+            options.fetches.push_back(cpu::parse_fetch(part).value());
+          }
         }
         if (name == "--modes") {
           options.modes.clear();
@@ -134,14 +142,14 @@ class Variant {
   }
 
   // Seconds for one matrix; at most all of them once.
-  double run(int64_t rows) {
+  double run(int64_t rows, const cpu::FetchDistance& fetch) {
     const size_t count = rows <= 2 ? matrices_.size() : rows <= 16 ? matrices_.size() / 2 + 1 : 1;
     const double start = now();
     for (size_t i = 0; i < count; ++i) {
       const ops::Matrix& weight = *matrices_[next_++ % matrices_.size()];
       const cpu::DenseProduct products[] = {{&weight, out_.data(), weight.rows()}};
       cpu::matmul(x_.data(), rows, weight.columns(), weight.columns(), rows, products,
-                  {scratch_.data(), scratch_.size()}, pool_);
+                  {scratch_.data(), scratch_.size()}, pool_, cpu::FetchDistances::all(fetch));
     }
     return seconds_since(start) / static_cast<double>(count);
   }
@@ -174,12 +182,21 @@ double peak(const tools::MachineLoops::Products& loop) {
 
 void measure(Variant& variant, const Options& options, Reader& reader,
              const tools::MachineLoops& loops) {
-  std::vector<std::vector<double>> seconds(options.batch.size()), shares(options.batch.size());
+  struct Case {
+    int64_t rows;
+    cpu::FetchDistance fetch;
+  };
+  std::vector<Case> cases;
+  for (const int64_t rows : options.batch) {
+    for (const cpu::FetchDistance& fetch : options.fetches) cases.push_back({rows, fetch});
+  }
+  std::vector<std::vector<double>> seconds(cases.size()), shares(cases.size());
   std::vector<double> floors, fp32, int16, int8;
   for (int64_t round = 0; round < options.rounds; ++round) {
-    for (size_t i = 0; i < options.batch.size(); ++i) {
-      const double floor = reader.gigabytes_per_second();
-      const double time = variant.run(options.batch[i]);
+    double floor = 0;
+    for (size_t i = 0; i < cases.size(); ++i) {
+      if (i == 0 || cases[i].rows != cases[i - 1].rows) floor = reader.gigabytes_per_second();
+      const double time = variant.run(cases[i].rows, cases[i].fetch);
       floors.push_back(floor);
       seconds[i].push_back(time);
       shares[i].push_back(static_cast<double>(variant.bytes()) / time * 1e-9 / floor);
@@ -188,14 +205,16 @@ void measure(Variant& variant, const Options& options, Reader& reader,
     int16.push_back(peak(loops.int16));
     int8.push_back(peak(loops.int8));
   }
-  for (size_t i = 0; i < options.batch.size(); ++i) {
+  for (size_t i = 0; i < cases.size(); ++i) {
     const double time = median(seconds[i]);
     const double best = *std::min_element(seconds[i].begin(), seconds[i].end());
     std::printf(
-        "%-22s M %4lld  %9.3f ms (best %9.3f)  %6.2f GB/s  %5.1f %% of read  %7.1f GMAC/s\n",
-        variant.name().c_str(), static_cast<long long>(options.batch[i]), time * 1e3, best * 1e3,
+        "%-22s M %4lld  prefetch %-10s %9.3f ms (best %9.3f)  %6.2f GB/s  %5.1f %% of read  %7.1f "
+        "GMAC/s\n",
+        variant.name().c_str(), static_cast<long long>(cases[i].rows),
+        cpu::fetch_name(cases[i].fetch).c_str(), time * 1e3, best * 1e3,
         static_cast<double>(variant.bytes()) / time * 1e-9, median(shares[i]) * 100,
-        variant.weights() * static_cast<double>(options.batch[i]) / time * 1e-9);
+        variant.weights() * static_cast<double>(cases[i].rows) / time * 1e-9);
   }
   std::printf(
       "%-22s packed %.3f bits a weight at %.2f GB/s; plain read %.1f GB/s; peaks fp32 %.1f, "

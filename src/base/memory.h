@@ -16,6 +16,9 @@ uint64_t available_memory();
 // high-water mark without file pages; measurements of a peak sample this.)
 uint64_t anonymous_resident_memory();
 
+// Bytes; 0 if the system does not say.
+uint64_t last_level_cache();
+
 // An owning, zero-filled anonymous block, 2 MiB aligned, with transparent huge pages requested.
 // Memory is touched by whoever first writes it (first-touch placement on several sockets).
 class PageBlock {

@@ -10,6 +10,8 @@ namespace {
 constexpr Switch kSwitches[] = {
     {"SLUICE_CPU", "portable|avx2|avxvnni|avx512|avx512vnni|amx",
      "forces the instruction set of the fast CPU backend; unknown or unsupported is an error"},
+    {"SLUICE_PREFETCH", "none|NEAR|FAR+NEAR",
+     "forces how many bytes ahead its products and attention ask for memory, instead of measuring"},
     {"SLUICE_MODELS", "directory",
      "where models installed with sluice (sprout) are looked up first"},
     {"HF_HUB_CACHE", "directory", "the Hugging Face cache in which org/name is looked up"},

@@ -311,6 +311,8 @@ struct BackendInfo {
   std::string instruction_set;  // "portable", "avx2", ... ; empty where it has no meaning
   ActivationMode activations = ActivationMode::kWide;
   KvFormat default_kv = KvFormat::kBF16;
+  // How far ahead memory is asked for, by what; empty where it has no meaning. Measured by tune().
+  std::string prefetch;
   int threads = 1;
 };
 
@@ -334,6 +336,9 @@ class Backend {
   // Memory that load_matrix would take for such a matrix: the plan's figure. Only shape and format
   // are read.
   virtual size_t matrix_bytes(const EncodedMatrix& source, MatrixUse use) const = 0;
+  // Called once a model's weights are in, with those for products: the backend may measure on them
+  // what suits this machine. Changes no result. Takes milliseconds, and nothing for a small model.
+  virtual void tune(std::span<const Matrix* const> /*products*/) {}
   // Scratch memory of the backend's own for steps of at most this many rows, with inputs up to this
   // wide.
   virtual size_t scratch_bytes(int64_t rows, int64_t max_columns) const = 0;

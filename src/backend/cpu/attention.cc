@@ -124,6 +124,7 @@ struct CpuBackend::AttentionRun {
   const AttentionKernels& kernels;
   Rows query, out;
   int64_t dim, group;
+  FetchDistance fetch = {};
   int64_t block_rows = 1;
   std::vector<Unit> units;
 
@@ -165,13 +166,14 @@ struct CpuBackend::AttentionRun {
     const int64_t first_page = std::max(part * kPartPages, int64_t{args.first_index} / ops::kGrid);
     const int64_t end_page = std::min((part + 1) * kPartPages, last_index / ops::kGrid + 1);
     for (int64_t page = first_page; page < end_page; ++page) {
-      const PageView view =
+      PageView view =
           cache.view(args.layer, page_of(*args.batch, *unit.segment, page), unit.kv_head);
       for (int64_t row = 0; row < unit.rows; ++row) {
         const int64_t at = page * ops::kGrid;
         const int64_t begin = std::max<int64_t>(args.first_index - at, 0);
         const int64_t end = std::min<int64_t>(unit.first_index + row + 1 - at, ops::kGrid);
         if (begin >= end) continue;
+        view.fetch = row == 0 ? fetch : FetchDistance{};  // the others find the page in cache
         kernels.attend_page(view, query.row(unit.first_row + row) + unit.kv_head * group * dim,
                             group, begin, end, states + row * group, sums + row * group * dim);
       }
@@ -249,8 +251,9 @@ void CpuBackend::do_attention(const ops::AttentionArgs& args) {
   const int64_t dim = cache.spec().head_dim, group = args.query.columns / dim / cache.spec().heads;
   SLUICE_CHECK(args.query.columns == group * dim * cache.spec().heads,
                "query columns {}, kv heads {} of {}", args.query.columns, cache.spec().heads, dim);
-  AttentionRun run = {args,  cache, attention_, rows_of(args.query), rows_of(args.out), dim,
-                      group, 1,     {}};
+  AttentionRun run = {
+      args, cache, attention_, rows_of(args.query), rows_of(args.out), dim, group, fetch_.attention,
+      1,    {}};
   // A record and running states of a unit must fit a member's share.
   const int64_t per_row = group * (dim + 4);
   SLUICE_CHECK(per_row <= kScratchFloats, "{} query heads of {} share a kv head", group, dim);

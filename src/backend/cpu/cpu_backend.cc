@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backend/cpu/block.h"
+#include "backend/cpu/fetch_tuning.h"
 #include "backend/cpu/gdn_scratch.h"
 #include "backend/cpu/lookup_matrix.h"
 #include "base/check.h"
@@ -39,25 +40,33 @@ Result<std::unique_ptr<ops::Backend>> create_cpu_backend(const CpuOptions& optio
   } else {
     SLUICE_ASSIGN(set, choose_instruction_set());
   }
+  std::optional<FetchDistance> fetch = options.fetch;
+  if (!fetch) {
+    SLUICE_ASSIGN(fetch, forced_fetch());
+  }
   const size_t scratch_bytes = CpuBackend::fixed_scratch_bytes(options.threads);
   SLUICE_ASSIGN(PageBlock scratch, take_block("scratch of the CPU backend", scratch_bytes));
   return std::unique_ptr<ops::Backend>(std::make_unique<CpuBackend>(
-      options.threads, set, options.activations.value_or(default_mode(set)), std::move(scratch)));
+      options.threads, set, options.activations.value_or(default_mode(set)), fetch,
+      std::move(scratch)));
 }
 
 CpuBackend::CpuBackend(int threads, InstructionSet set, ops::ActivationMode activations,
-                       PageBlock scratch)
+                       std::optional<FetchDistance> fetch, PageBlock scratch)
     : set_(set),
       rows_(row_kernels(set)),
       attention_(attention_kernels(set)),
       gdn_(gdn_kernels(set)),
       pool_(threads),
+      fetch_(FetchDistances::all(fetch.value_or(FetchDistance{}))),
+      fetch_forced_(fetch.has_value()),
       fixed_scratch_(std::move(scratch)) {
   info_.name = "cpu";
   info_.instruction_set = std::string(instruction_set_name(set));
   info_.activations = activations;
   info_.default_kv = ops::KvFormat::kBF16;
   info_.threads = threads;
+  info_.prefetch = fetch_names(fetch_);
 }
 
 size_t CpuBackend::fixed_scratch_bytes(int threads) {
@@ -126,6 +135,16 @@ Result<std::unique_ptr<ops::Matrix>> CpuBackend::load_matrix(const EncodedMatrix
 
 size_t CpuBackend::matrix_bytes(const EncodedMatrix& source, ops::MatrixUse use) const {
   return use == ops::MatrixUse::kLookup ? 0 : packed_bytes(source, set_, info_.activations);
+}
+
+void CpuBackend::tune(std::span<const ops::Matrix* const> products) {
+  if (fetch_forced_) return;
+  std::vector<const PackedMatrix*> packed;
+  for (const ops::Matrix* matrix : products) {
+    packed.push_back(&static_cast<const PackedMatrix&>(*matrix));
+  }
+  fetch_ = measure_fetch(packed, least_measured_bytes(), attention_, pool_);
+  info_.prefetch = fetch_names(fetch_);
 }
 
 // ---- key-value cache and state

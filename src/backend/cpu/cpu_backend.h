@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/cpu/detect.h"
+#include "backend/cpu/fetch.h"
 #include "backend/cpu/kv_cache.h"
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/recurrent_state.h"
@@ -32,9 +33,11 @@ struct CpuOptions {
   std::optional<ops::ActivationMode> activations = {};
   // Must be supported. Nothing: SLUICE_CPU, or else the best.
   std::optional<InstructionSet> instruction_set = {};
+  // Of all products and of attention. Nothing: SLUICE_PREFETCH, or else measured by tune().
+  std::optional<FetchDistance> fetch = {};
 };
 
-// Errors: a wrong SLUICE_CPU, or no room for the fixed scratch memory.
+// Errors: a wrong SLUICE_CPU or SLUICE_PREFETCH, or no room for the fixed scratch memory.
 Result<std::unique_ptr<ops::Backend>> create_cpu_backend(const CpuOptions& options);
 
 // A view with its address resolved.
@@ -47,7 +50,8 @@ struct Rows {
 
 class CpuBackend final : public ops::Backend {
  public:
-  CpuBackend(int threads, InstructionSet set, ops::ActivationMode activations, PageBlock scratch);
+  CpuBackend(int threads, InstructionSet set, ops::ActivationMode activations,
+             std::optional<FetchDistance> fetch, PageBlock scratch);
 
   // The fixed scratch of a backend with this many threads.
   static size_t fixed_scratch_bytes(int threads);
@@ -58,6 +62,7 @@ class CpuBackend final : public ops::Backend {
   Result<std::unique_ptr<ops::Matrix>> load_matrix(const EncodedMatrix& source,
                                                    ops::MatrixUse use) override;
   size_t matrix_bytes(const EncodedMatrix& source, ops::MatrixUse use) const override;
+  void tune(std::span<const ops::Matrix* const> products) override;
   size_t scratch_bytes(int64_t rows, int64_t max_columns) const override;
   Status reserve_scratch(int64_t rows, int64_t max_columns) override;
 
@@ -118,6 +123,8 @@ class CpuBackend final : public ops::Backend {
   const AttentionKernels& attention_;
   const GdnKernels& gdn_;
   ThreadPool pool_;
+  FetchDistances fetch_;
+  bool fetch_forced_;
   PageBlock fixed_scratch_;  // per member: attention, then GDN
   PageBlock matmul_scratch_;
   RotaryAngles angles_;

@@ -16,15 +16,17 @@
 #include "backend/cpu/integer_codes-inl.h"
 #include "backend/cpu/integer_tile-inl.h"
 #include "backend/cpu/product.h"
+#include "backend/cpu/product_rows-inl.h"
 
 namespace sluice::cpu {
 namespace {
 
 // One or two rows times one unit: both granules of a pair at once, so that each line is loaded
-// once. kHalf: a scale covers 16 columns instead of 32 or more.
+// once. kHalf: a scale covers 16 columns instead of 32 or more. fetch: null for none.
 template <Source kSource, bool kHalf, bool kMin, bool kDigit, int kRows>
 SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const ScaleLines& lines,
                                  int scale_shift, const uint8_t* activations,
+                                 const FetchDistance* fetch, int64_t quarter,
                                  Floats (&totals)[kRows]) {
   using Form = Activations<kDigit, false>;
   constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
@@ -34,6 +36,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
   for (int row = 0; row < kRows; ++row) unit_sums[row] = Lanes::broadcast(0.0f);
 
   for (int pair = 0; pair < 4; ++pair) {
+    if (fetch != nullptr) fetch_ahead(*fetch, codes + pair * quarter, quarter);
     Ints sums[2][kSegments][kRows][Form::kDigits];
     SLUICE_UNROLL
     for (int segment = 0; segment < kSegments; ++segment) {
@@ -117,6 +120,8 @@ void multiply_direct(const ProductCall& call) {
   const UnitShape& shape = weight.unit;
   const int scale_shift = scale_shift_of(shape);
   const Codes table = Lanes::load_table(weight.table);
+  const FetchDistance* const fetch = fetch_of(call);
+  const int64_t quarter = quarter_bytes(shape);
   alignas(64) ScaleLines lines;
   for (int64_t group = call.first_group; group < call.last_group; ++group) {
     const uint8_t* unit = weight.units + group * weight.units_per_group * shape.bytes;
@@ -125,8 +130,8 @@ void multiply_direct(const ProductCall& call) {
     for (int row = 0; row < kRows; ++row) totals[row] = Lanes::broadcast(0.0f);
     for (int64_t u = 0; u < weight.units_per_group; ++u) {
       decode_scales(shape, unit, lines);
-      multiply_unit<kSource, kHalf, kMin, kDigit, kRows>(unit + shape.code_offset, table, lines,
-                                                         scale_shift, activations, totals);
+      multiply_unit<kSource, kHalf, kMin, kDigit, kRows>(
+          unit + shape.code_offset, table, lines, scale_shift, activations, fetch, quarter, totals);
       unit += shape.bytes;
       activations += kRows * Form::kBytes;
     }

@@ -179,8 +179,8 @@ struct Part {
 class Pieces {
  public:
   Pieces(std::span<const DenseProduct* const> set, const ProductCall& common, const Part& part,
-         int members)
-      : set_(set), common_(common), part_(part), members_(members) {
+         const FetchDistances& fetch, int members)
+      : set_(set), common_(common), part_(part), fetch_(fetch), members_(members) {
     size_t bytes = 0;
     for (const DenseProduct* product : set) {
       const PackedView& weight = matrix(*product).view();
@@ -213,6 +213,7 @@ class Pieces {
     call.last_group = edge(i + 1);
     call.out = product.out + part_.first * product.stride;
     call.stride = product.stride;
+    if (call.rows <= kReadOnceRows) call.fetch = fetch_.of(weight.unit.codes);
     if (call.first_group < call.last_group)
       choose_kernel(wanted_for(matrix(product), call.rows, part_.prompt)).product(call);
   }
@@ -222,6 +223,8 @@ class Pieces {
   // four microseconds, against which taking it costs nothing.
   static constexpr size_t kLeastBytes = 64 * 1024;
   static constexpr int64_t kMostPieces = 16;
+  // The most rows that are limited by reading the weights on every class.
+  static constexpr int64_t kReadOnceRows = 2;
 
   static const PackedMatrix& matrix(const DenseProduct& product) {
     return static_cast<const PackedMatrix&>(*product.weight);
@@ -231,6 +234,7 @@ class Pieces {
   std::span<const DenseProduct* const> set_;
   const ProductCall& common_;
   const Part& part_;
+  const FetchDistances& fetch_;
   int64_t members_, a_product_ = 1;
 };
 
@@ -265,13 +269,15 @@ constexpr size_t kMostProducts = 16;
 
 // All products of the set, which read the same rows, for one part of these.
 void multiply_part(std::span<const DenseProduct* const> set, const RowSpan& inputs,
-                   const Part& part, Scratch pieces, ThreadPool& pool) {
+                   const Part& part, const FetchDistances& fetch, Scratch pieces,
+                   ThreadPool& pool) {
   const auto& first = static_cast<const PackedMatrix&>(*set[0]->weight);
   const Prepared form = form_for(first, part.rows, part.prompt);
   auto* units = pieces.take<std::byte>(prepared_bytes(form, part.rows, inputs.columns));
   auto* row_factors = pieces.take<float>(static_cast<size_t>(part.rows) * sizeof(float));
-  prepare(form, first.set(), {inputs.x + part.first * inputs.stride, part.rows, inputs.columns, inputs.stride},
-          units, row_factors, pool);
+  prepare(form, first.set(),
+          {inputs.x + part.first * inputs.stride, part.rows, inputs.columns, inputs.stride}, units,
+          row_factors, pool);
 
   ProductCall common;
   common.activations = units;
@@ -279,7 +285,7 @@ void multiply_part(std::span<const DenseProduct* const> set, const RowSpan& inpu
   common.digit = form == Prepared::kDigit || form == Prepared::kDigitWords;
   common.words = form == Prepared::kWideWords || form == Prepared::kDigitWords;
   common.rows = part.rows;
-  const Pieces shares(set, common, part, pool.size());
+  const Pieces shares(set, common, part, fetch, pool.size());
   shared_items(pool, shares.count(), false, [&](int64_t item, int) { shares.multiply(item); });
 }
 
@@ -313,8 +319,8 @@ size_t matmul_scratch_bytes(int64_t rows, int64_t max_columns) {
 }
 
 void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64_t answer_rows,
-            std::span<const DenseProduct> products, std::span<std::byte> scratch,
-            ThreadPool& pool) {
+            std::span<const DenseProduct> products, std::span<std::byte> scratch, ThreadPool& pool,
+            const FetchDistances& fetch) {
   SLUICE_CHECK(answer_rows >= 0 && answer_rows <= rows, "answer_rows {} of {}", answer_rows, rows);
   SLUICE_CHECK(products.size() <= kMostProducts, "{} products at once", products.size());
   if (rows == 0) return;
@@ -341,12 +347,12 @@ void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64
     }
     const std::span<const DenseProduct* const> same{set.data(), count};
     if (!roles_differ(leader, rows)) {
-      multiply_part(same, inputs, {0, rows, false}, pieces, pool);
+      multiply_part(same, inputs, {0, rows, false}, fetch, pieces, pool);
       continue;
     }
     for (const Part& part :
          {Part{0, answer_rows, false}, Part{answer_rows, rows - answer_rows, true}}) {
-      if (part.rows > 0) multiply_part(same, inputs, part, pieces, pool);
+      if (part.rows > 0) multiply_part(same, inputs, part, fetch, pieces, pool);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "backend/cpu/detect.h"
+#include "backend/cpu/fetch.h"
 #include "base/memory.h"
 #include "base/result.h"
 #include "base/threads.h"
@@ -41,8 +42,10 @@ struct DenseProduct {
 
 // x [rows, K], stride in floats. The first answer_rows rows are an answer's, the rest a prompt's:
 // an instruction set may sum the two differently (AMX does for BF16 and FP8). Within each role a
-// row's bits do not depend on the number of rows, threads or neighbours. At most 16 products.
+// row's bits do not depend on the number of rows, threads or neighbours, nor on `fetch`. At most 16
+// products.
 void matmul(const float* x, int64_t rows, int64_t columns, int64_t stride, int64_t answer_rows,
-            std::span<const DenseProduct> products, std::span<std::byte> scratch, ThreadPool& pool);
+            std::span<const DenseProduct> products, std::span<std::byte> scratch, ThreadPool& pool,
+            const FetchDistances& fetch = {});
 
 }  // namespace sluice::cpu

@@ -41,6 +41,8 @@ enum class CodeKind : uint8_t {
   kE4M3,  // float: 32 lines, 4 columns a dword
 };
 
+inline constexpr int kCodeKinds = 9;
+
 // How a unit stores its scales: arrays [scale_groups][16 rows], scale_groups per 256 columns.
 enum class ScaleKind : uint8_t {
   kNone,  // 1
@@ -135,6 +137,14 @@ static_assert(sizeof(PairUnit) == 512);
 
 inline constexpr int kLargestCode = 16319;
 
+// How far ahead of a stream from memory its bytes are asked for, in bytes: towards the second-level
+// cache and towards the first. 0: that one not; both 0: left to the hardware. Which suits a machine
+// is measured (fetch_tuning.h); no distance changes a result.
+struct FetchDistance {
+  int32_t far = 0;
+  int32_t near = 0;
+};
+
 // One matrix, a range of its groups, all rows of the step.
 struct ProductCall {
   const PackedView* weight = nullptr;
@@ -144,6 +154,7 @@ struct ProductCall {
   const float* row_factors = nullptr;  // [rows], multiplied into the result
   bool digit = false;                  // one digit, scale per 32
   bool words = false;                  // WordUnit
+  FetchDistance fetch = {};            // of products that read their units from memory once
   int64_t rows = 0;                    // M
   int64_t first_group = 0, last_group = 0;
   float* out = nullptr;  // [rows, N]

@@ -19,6 +19,35 @@ SLUICE_INLINE void prefetch(const uint8_t* unit, int64_t begin, int64_t end) {
   for (int64_t line = begin; line < end; ++line) __builtin_prefetch(unit + kLine * line);
 }
 
+// Asks for as many bytes as are read meanwhile, `fetch` ahead of them: a share of a unit each time,
+// because a burst of a whole unit's lines fills the queue of misses. Addresses may lie behind the
+// matrix, where asking does nothing.
+SLUICE_INLINE void fetch_ahead(const FetchDistance& fetch, const uint8_t* from, int64_t bytes) {
+  const auto at = reinterpret_cast<uintptr_t>(from);
+  if (fetch.far != 0) {
+    for (int64_t i = 0; i < bytes; i += kLine) {
+      __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<uintptr_t>(fetch.far + i)),
+                         0, 2);
+    }
+  }
+  if (fetch.near != 0) {
+    for (int64_t i = 0; i < bytes; i += kLine) {
+      __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<uintptr_t>(fetch.near + i)),
+                         0, 3);
+    }
+  }
+}
+
+// Null for none, so that kernels ask once a quarter of a unit.
+SLUICE_INLINE const FetchDistance* fetch_of(const ProductCall& call) {
+  return call.fetch.far == 0 && call.fetch.near == 0 ? nullptr : &call.fetch;
+}
+
+// The part of a unit that belongs to a quarter of its columns, in whole lines.
+constexpr int64_t quarter_bytes(const UnitShape& shape) {
+  return (shape.bytes + 4 * kLine - 1) / (4 * kLine) * kLine;
+}
+
 void write_out(const ProductCall& call, int64_t group, int64_t row, Floats total) {
   const PackedView& weight = *call.weight;
   const Floats scaled =

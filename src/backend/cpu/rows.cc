@@ -39,7 +39,7 @@ void CpuBackend::do_matmul(const ops::MatmulArgs& args) {
     products_.push_back({product.weight, out.data, out.stride, product.part});
   }
   cpu::matmul(x.data, x.rows, x.columns, x.stride, args.answer_rows, products_,
-              {matmul_scratch_.data(), matmul_scratch_.size()}, pool_);
+              {matmul_scratch_.data(), matmul_scratch_.size()}, pool_, fetch_);
 }
 
 void CpuBackend::do_swiglu(const ops::SwigluArgs& args) {

@@ -8,11 +8,11 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/session.h"
+#include "tools/bench/bench_backend.h"
 #include "tools/bench/bench_plot.h"
 #include "tools/bench/bench_report.h"
 #include "tools/bench/peak_memory.h"
 #include "tools/bench/peer.h"
-#include "tools/bench/bench_backend.h"
 
 namespace sluice::cli {
 namespace {
@@ -129,6 +129,7 @@ class Bench : public Command {
             .instruction_set = info.instruction_set,
             .activations = activation_mode_name(info.activations),
             .kv = kv_name(options_.kv),
+            .prefetch = info.prefetch,
             .threads = info.threads,
             .steps = options_.steps,
             .load_seconds = loaded.load_ms * 1e-3};

@@ -56,6 +56,7 @@ Result<std::unique_ptr<TextModel>> TextModel::load(const checkpoint::Checkpoint&
   if (with_mtp) {
     SLUICE_ASSIGN(model->mtp_, MtpHead::load(*model, loader));
   }
+  loader.tune_backend();
   const ops::KvSpec spec = kv_spec(binding, with_mtp, 0, ops::KvFormat::kFp8);
   weights.key_scales = spec.key_scales;
   weights.value_scales = spec.value_scales;

@@ -98,6 +98,7 @@ Result<std::unique_ptr<ops::DeviceBuffer>> WeightLoader::begin_vectors(Part part
 Status WeightLoader::matrix(const std::string& role, MatrixPointer& out, ops::MatrixUse use) {
   const BoundWeight& weight = find(role);
   SLUICE_ASSIGN(out, backend_.load_matrix(weight.matrix, use));
+  if (use == ops::MatrixUse::kProduct) products_.push_back(out.get());
   // A tied embedding comes twice: as a table, which counts and stays in use, and as the head.
   const bool again = use != use_of(role);
   if (!again) count(weight);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "model/binding.h"
@@ -40,6 +41,8 @@ class WeightLoader {
   Status matrix(const std::string& role, MatrixPointer& out,
                 ops::MatrixUse use = ops::MatrixUse::kProduct);
   void vector(const std::string& role, ops::View& out);  // [1, n], or [rows, n] for the convolution
+  // Behind the last matrix of all parts.
+  void tune_backend() { backend_.tune(products_); }
   Status layer(const std::string& prefix, LayerType type, int64_t state_layer, LayerWeights& out);
 
   // What begin_vectors(part) allocates, and what the matrices of a part take.
@@ -59,6 +62,7 @@ class WeightLoader {
   Progress progress_;
   uint64_t done_ = 0, total_ = 0;
   uint64_t excess_ = 0;
+  std::vector<const ops::Matrix*> products_;  // those that were loaded for products
   ops::DeviceBuffer* vectors_ = nullptr;
   int64_t next_ = 0;  // element of vectors_
 };

@@ -36,6 +36,7 @@ class BenchBackend final : public ops::Backend {
   Result<std::unique_ptr<ops::Matrix>> load_matrix(const EncodedMatrix& source,
                                                    ops::MatrixUse use) override;
   size_t matrix_bytes(const EncodedMatrix& source, ops::MatrixUse use) const override;
+  void tune(std::span<const ops::Matrix* const> products) override { inner_->tune(products); }
   size_t scratch_bytes(int64_t rows, int64_t max_columns) const override;
   Status reserve_scratch(int64_t rows, int64_t max_columns) override;
   Result<std::unique_ptr<ops::KvCache>> create_kv_cache(const ops::KvSpec& spec) override;

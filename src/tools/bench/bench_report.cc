@@ -162,6 +162,9 @@ std::string bench_text(const BenchConditions& conditions, const BenchResult& res
                   conditions.backend, conditions.instruction_set.empty() ? "" : " ",
                   conditions.instruction_set, conditions.threads,
                   conditions.threads == 1 ? "" : "s", conditions.activations, conditions.kv);
+  if (!conditions.prefetch.empty()) {
+    text += fmt::format("Memory is asked for ahead by bytes: {}\n", conditions.prefetch);
+  }
   text += "A step reads:";
   for (const auto& [format, bytes] : result.counts.bytes_by_format)
     text += fmt::format(" {} of {},", format_bytes(bytes), format);
@@ -205,6 +208,7 @@ Json bench_json(const BenchConditions& conditions, const BenchResult& result) {
   json.set("instruction_set", conditions.instruction_set);
   json.set("activations", conditions.activations);
   json.set("kv", conditions.kv);
+  json.set("prefetch", conditions.prefetch);
   json.set("threads", conditions.threads);
   json.set("steps", conditions.steps);
   json.set("load_seconds", conditions.load_seconds);

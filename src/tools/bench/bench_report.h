@@ -12,6 +12,7 @@ namespace sluice::tools {
 struct BenchConditions {
   std::string model;  // as it was named
   std::string backend, instruction_set, activations, kv;
+  std::string prefetch;  // BackendInfo's
   int threads = 1;
   int64_t steps = 0;  // timed in a repetition
   double load_seconds = 0;

@@ -1,10 +1,7 @@
 #include "tools/bench/machine_floor.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <new>
 
 #include "base/check.h"
@@ -20,18 +17,8 @@ double seconds_since(Clock::time_point start) {
 
 }  // namespace
 
-// Not by sysconf(): on a virtual machine with 32 MiB it has said 320.
 int64_t MachineFloor::last_level_cache() {
-  int64_t largest = 0;
-  for (int index = 0; index < 8; ++index) {
-    std::ifstream file(fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}/size", index));
-    int64_t size = 0;
-    char unit = ' ';
-    if (!(file >> size)) continue;
-    file >> unit;
-    largest = std::max(largest, size * (unit == 'M' ? int64_t{1} << 20 : unit == 'K' ? 1024 : 1));
-  }
-  return largest;
+  return static_cast<int64_t>(sluice::last_level_cache());
 }
 
 int64_t MachineFloor::default_bytes() {

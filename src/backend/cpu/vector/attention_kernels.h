@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "backend/cpu/detect.h"
+#include "backend/cpu/product.h"
 #include "ops/backend.h"
 
 namespace sluice::cpu {
@@ -29,6 +30,7 @@ struct PageView {
   ops::KvFormat format = ops::KvFormat::kF32;
   int64_t head_dim = 0;
   float score_scale = 1.0f;  // head_dim^-1/2 times the scale of the stored keys
+  FetchDistance fetch = {};
 };
 
 struct AttentionKernels {

@@ -10,6 +10,7 @@
 #define SLUICE_BACKEND_CPU_VECTOR_PRODUCT_INL_H_
 #endif
 
+#include "backend/cpu/product.h"
 #include "backend/cpu/vector/math-inl.h"
 #include "hwy/highway.h"
 
@@ -18,11 +19,10 @@ namespace sluice::cpu {
 namespace HWY_NAMESPACE {
 
 inline constexpr int64_t kColumns = 32;
-inline constexpr int64_t kFetchRows = 32;
 
 // Elements of b as F32; all conversions are exact. kStreams: b comes from memory, not from cache,
-// and is fetched some rows ahead (attention at 32K tokens: 12 % faster on Zen 4 than leaving it to
-// the hardware; other distances from 16 to 64 rows made no difference).
+// and is asked for ahead where that was measured to pay (fetch_tuning.h; attention at 32K tokens:
+// 12 % faster on Zen 4 with 2 KiB than left to the hardware).
 struct F32Source {
   using Type = float;
   static constexpr bool kStreams = false;
@@ -68,15 +68,28 @@ struct Fp8Source {
   }
 };
 
+// Addresses may lie behind the page, where asking does nothing.
+HWY_INLINE void ask_ahead(const void* from, const FetchDistance& fetch) {
+  const auto at = reinterpret_cast<uintptr_t>(from);
+  if (fetch.far != 0) {
+    __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<uintptr_t>(fetch.far)), 0, 2);
+  }
+  if (fetch.near != 0) {
+    __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<uintptr_t>(fetch.near)), 0,
+                       3);
+  }
+}
+
 enum class Start { kZero, kOut, kScaledOut };  // kScaledOut: out[r] * scale[r]
 
 template <class Source, int kRows, Start kStart, bool kSubtract>
 HWY_INLINE void product_tile(const typename Source::Type* HWY_RESTRICT b, int64_t depth,
                              const float* HWY_RESTRICT a, int64_t a_row, int64_t a_step,
                              const float* HWY_RESTRICT scale, float* HWY_RESTRICT out,
-                             int64_t out_stride) {
+                             int64_t out_stride, const FetchDistance& fetch = {}) {
   const F32 d;
   const int64_t n = lanes();
+  const FetchDistance ahead = fetch;
   for (int64_t c = 0; c < kColumns; c += 2 * n) {
     Vec sum[kRows][2];
 #pragma GCC unroll 8
@@ -93,9 +106,11 @@ HWY_INLINE void product_tile(const typename Source::Type* HWY_RESTRICT b, int64_
       }
     }
     const typename Source::Type* HWY_RESTRICT from = b + c;
+    const bool asks = c == 0 && (ahead.far | ahead.near) != 0;
+    static_cast<void>(asks);  // not of every source
     for (int64_t j = 0; j < depth; ++j, from += kColumns) {
       if constexpr (Source::kStreams) {
-        if (c == 0) __builtin_prefetch(from + kFetchRows * kColumns, 0, 3);
+        if (asks) ask_ahead(from, ahead);
       }
       const Vec b0 = Source::load(from), b1 = Source::load(from + n);
 #pragma GCC unroll 8

@@ -1,0 +1,122 @@
+#include "backend/cpu/fetch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <vector>
+
+#include "base/switches.h"
+
+namespace sluice::cpu {
+namespace {
+
+constexpr std::array<std::string_view, kCodeKinds> kKindNames = {
+    "nibble", "nibble_table", "five", "six", "byte", "bf16", "f16", "f32", "e4m3"};
+
+// A page of the smallest size: streams that jump would not profit from more.
+constexpr int32_t kMostAhead = 64 * 1024;
+
+constexpr double kClearly = 0.97;
+constexpr int kRounds = 5, kFinalRounds = 9;
+
+std::optional<int32_t> parse_bytes(std::string_view text) {
+  int32_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  if (error != std::errc() || end != text.data() + text.size() || bytes <= 0 ||
+      bytes > kMostAhead || bytes % kLine != 0) {
+    return std::nullopt;
+  }
+  return bytes;
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace
+
+FetchDistances FetchDistances::all(FetchDistance distance) {
+  FetchDistances distances;
+  distances.products.fill(distance);
+  distances.attention = distance;
+  return distances;
+}
+
+std::string fetch_name(const FetchDistance& distance) {
+  if (distance.far == 0) return distance.near == 0 ? "none" : std::to_string(distance.near);
+  return fmt::format("{}+{}", distance.far, distance.near);
+}
+
+Result<FetchDistance> parse_fetch(std::string_view text) {
+  if (text == "none") return FetchDistance{};
+  const size_t plus = text.find('+');
+  const std::optional<int32_t> near =
+      parse_bytes(plus == std::string_view::npos ? text : text.substr(plus + 1));
+  const std::optional<int32_t> far =
+      plus == std::string_view::npos ? 0 : parse_bytes(text.substr(0, plus));
+  if (near && far) return FetchDistance{*far, *near};
+  return usage_error("SLUICE_PREFETCH", fmt::format("\"{}\" is no distance", text),
+                     "Say none, NEAR or FAR+NEAR: multiples of 64 up to 65536 bytes");
+}
+
+std::string fetch_names(const FetchDistances& distances) {
+  std::string text;
+  const auto add = [&](std::string_view name, const FetchDistance& distance) {
+    if (distance == FetchDistance{}) return;
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, fetch_name(distance));
+  };
+  for (size_t kind = 0; kind < kKindNames.size(); ++kind) {
+    add(kKindNames[kind], distances.products[kind]);
+  }
+  add("attention", distances.attention);
+  return text.empty() ? "none" : text;
+}
+
+Result<std::optional<FetchDistance>> forced_fetch() {
+  const std::optional<std::string> text = environment("SLUICE_PREFETCH");
+  if (!text) return std::optional<FetchDistance>();
+  SLUICE_ASSIGN(const FetchDistance distance, parse_fetch(*text));
+  return std::optional<FetchDistance>(distance);
+}
+
+std::span<const FetchDistance> fetch_candidates() {
+  // What prototypes gained with on one machine or another (docs/decisions/prefetch.md).
+  static constexpr FetchDistance kCandidates[] = {{0, 0},    {0, 512},     {0, 1024},
+                                                  {0, 2048}, {4096, 1024}, {8192, 2048}};
+  return kCandidates;
+}
+
+FetchDistance choose_fetch(std::span<const FetchDistance> candidates, double budget,
+                           const std::function<double(const FetchDistance&)>& seconds) {
+  // The median over rounds of each candidate's time beside the first one's in the same round.
+  const auto ratios = [&](std::span<const FetchDistance> tried, int rounds) {
+    std::vector<std::vector<double>> all(tried.size());
+    for (int round = 0; round < rounds && budget > 0; ++round) {
+      double first = 0;
+      for (size_t i = 0; i < tried.size(); ++i) {
+        const double time = seconds(tried[i]);
+        budget -= time;
+        if (i == 0) first = time;
+        all[i].push_back(time / first);
+      }
+    }
+    std::vector<double> medians;
+    for (std::vector<double>& of_one : all) {
+      medians.push_back(of_one.empty() ? 1.0 : median(std::move(of_one)));
+    }
+    return medians;
+  };
+  const std::vector<double> tried = ratios(candidates, kRounds);
+  const auto best =
+      static_cast<size_t>(std::min_element(tried.begin(), tried.end()) - tried.begin());
+  if (tried[best] > kClearly) return candidates[0];
+  // The least of several noisy figures is too low; only new rounds can tell.
+  const FetchDistance final_two[] = {candidates[0], candidates[best]};
+  const bool confirmed = ratios(final_two, kFinalRounds)[1] <= kClearly;
+  return confirmed && budget > 0 ? candidates[best] : candidates[0];
+}
+
+}  // namespace sluice::cpu
