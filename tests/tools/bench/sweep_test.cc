@@ -73,9 +73,11 @@ TEST_F(SweepOfSprout, MeasuresWhatItWasAsked) {
                                       .backend = "cpu",
                                       .instruction_set = "any",
                                       .activations = "wide",
-                                      .kv = "bf16"};
+                                      .kv = "bf16",
+                                      .prefetch = "nibble 1024"};
   const std::string text = bench_text(conditions, *result);
   for (const std::string& name : names) EXPECT_NE(text.find(name), std::string::npos) << name;
+  EXPECT_NE(text.find("nibble 1024"), std::string::npos);
   const Json json = bench_json(conditions, *result);
   EXPECT_EQ(json.find("figures")->items().size(), names.size());
   EXPECT_EQ(json.find("peer"), nullptr);
