@@ -199,6 +199,9 @@ struct Activations {
     return kCodeBytes + 4 * segment +
            (kHalf ? offsetof(ActivationSums, sums16) : offsetof(ActivationSums, sums32));
   }
+  static constexpr int64_t start(int segment) {
+    return kCodeBytes + 4 * segment + offsetof(ActivationSums, starts16);
+  }
 };
 
 int scale_shift_of(const UnitShape& shape) {

@@ -75,6 +75,8 @@ struct TileUnits {
   const uint8_t* codes[kGroups];
   const ScaleLines* lines;  // [kGroups]
   int scale_shift;
+  const uint8_t* next[kGroups];  // the unit to fetch meanwhile, or null
+  int64_t next_lines;
 };
 
 // kRows rows times a granule of kGroups units.
@@ -84,10 +86,14 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
                                     Floats (&totals)[kRows][kGroups]) {
   using Form = Activations<kDigit, kWords>;
   constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
-  constexpr int kChain =
-      kWords || chain_lines(kSource) > kSegmentLines ? kSegmentLines : chain_lines(kSource);
+  // Sums in 16 bits that start at the offset's part end where they fit, whatever they pass.
+  constexpr bool kStarts = Lanes::kStartsSix && kDigit && !kWords && kHalf &&
+                           (kSource == Source::kSix || kSource == Source::kSixPanel);
+  constexpr int kChain = kWords || kStarts || chain_lines(kSource) > kSegmentLines
+                             ? kSegmentLines
+                             : chain_lines(kSource);
   constexpr int kParts = kWords ? 2 : 1;  // lines of a dword a row
-  constexpr int kOffset = kWords ? -1 : offset_shift(kSource);
+  constexpr int kOffset = kWords || kStarts ? -1 : offset_shift(kSource);
   constexpr Product kProduct = kWords               ? Product::kWords
                                : is_signed(kSource) ? Product::kSigned
                                                     : Product::kUnsigned;
@@ -104,7 +110,14 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
         SLUICE_UNROLL
         for (int digit = 0; digit < Form::kDigits; ++digit) {
           SLUICE_UNROLL
-          for (int g = 0; g < kGroups; ++g) part[row][digit][g] = Lanes::zero();
+          for (int g = 0; g < kGroups; ++g) {
+            if constexpr (kStarts) {
+              part[row][digit][g] = Lanes::template shifted_broadcast<0>(
+                  activations + row * Form::kBytes + Form::start(at));
+            } else {
+              part[row][digit][g] = Lanes::zero();
+            }
+          }
           if constexpr (kOffset >= 0 && Lanes::kOffsetFirst) {
             if (digit == Form::kDigits - 1) {
               const Ints start = Lanes::subtract(
@@ -197,6 +210,12 @@ void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const ui
     }
   } else {
     for (int pair = 0; pair < 4; ++pair) {
+      for (int g = 0; Lanes::kFetchAhead && g < kGroups; ++g) {
+        if (units.next[g] != nullptr) {
+          prefetch(units.next[g], piece_begin(units.next_lines, 4, pair),
+                   piece_begin(units.next_lines, 4, pair + 1));
+        }
+      }
       multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 0,
                                                                              activations, totals);
       multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 1,
@@ -271,7 +290,7 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
   for (int64_t row = 0; row < rows; ++row) {
     for (int g = 0; g < kGroups; ++g) Lanes::store(results[row][g], Lanes::broadcast(0.0f));
   }
-  TileUnits<kGroups> units{{}, lines, scale_shift_of(shape)};
+  TileUnits<kGroups> units{{}, lines, scale_shift_of(shape), {}, shape.bytes / kLine};
   for (int64_t u = 0; u < weight.units_per_group; ++u) {
     for (int g = 0; g < kGroups; ++g) {
       // A lone last group is multiplied twice: a tile of one would double the code.
@@ -285,6 +304,15 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
       }
     }
     const bool more = u + 1 < weight.units_per_group;
+    if constexpr (!is_panel(kRead) && Lanes::kFetchAhead) {
+      for (int g = 0; g < kGroups; ++g) {
+        const int64_t next = more ? group + g : group + kGroups + g;
+        units.next[g] =
+            next < last
+                ? weight.units + (next * weight.units_per_group + (more ? u + 1 : 0)) * shape.bytes
+                : nullptr;
+      }
+    }
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = piece_begin(rows, tiles, tile);
       for (int g = 0; is_panel(kRead) && g < kGroups; ++g) {

@@ -49,6 +49,11 @@ struct Avx2Lanes {
   static constexpr int64_t kWordsFrom = 3, kDirectWords = 4;
   static constexpr int64_t direct_bytes(bool digit) { return digit ? 4 : 2; }
   static constexpr bool kOffsetFirst = false;
+  // Sums of 6-bit codes in 16 bits start at their offset's part, and need no widening within 16
+  // columns.
+  static constexpr bool kStartsSix = true;
+  // Tiles that read units fetch the next unit meanwhile.
+  static constexpr bool kFetchAhead = true;
   // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with
   // digits in +-127.
   static constexpr int kNibbleChain = 8, kFiveChain = 4, kSixChain = 2;
