@@ -150,6 +150,12 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
                 Lanes::template add_tile_products<kProduct>(part[row][digit][0], codes[0][p],
                                                             part[row][digit][1], codes[1][p], a);
               } else {
+                if constexpr (Lanes::kStartsWithProducts && !kStarts) {
+                  if (line == 0 && p == 0) {
+                    part[row][digit][0] = Lanes::template tile_products<kProduct>(codes[0][p], a);
+                    continue;
+                  }
+                }
                 Lanes::template add_tile_products<kProduct>(part[row][digit][0], codes[0][p], a);
               }
             }

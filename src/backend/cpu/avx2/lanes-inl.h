@@ -52,6 +52,8 @@ struct Avx2Lanes {
   // Sums of 6-bit codes in 16 bits start at their offset's part, and need no widening within 16
   // columns.
   static constexpr bool kStartsSix = true;
+  // A sum starts as its first products instead of zero.
+  static constexpr bool kStartsWithProducts = true;
   // Tiles that read units fetch the next unit meanwhile.
   static constexpr bool kFetchAhead = true;
   // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with
@@ -146,6 +148,28 @@ struct Avx2Lanes {
           [low] "+x"(sums.low), [high] "+x"(sums.high), [first] "=&x"(first), [second] "=&x"(second)
           : [a] "m"(a), [codes_low] "x"(codes.low), [codes_high] "x"(codes.high));
     }
+  }
+  // The first products of a sum, in the sum's own registers: neither zero nor addition.
+  template <Product kProduct>
+  SLUICE_INLINE Ints tile_products(Codes codes, const uint8_t* activation) {
+    using Dword = int32_t __attribute__((may_alias, aligned(1)));
+    const auto& a = *reinterpret_cast<const Dword*>(activation);
+    Ints sums;
+    if constexpr (kProduct == Product::kWords) {
+      asm("vpbroadcastd %[a], %[high]\n\t"
+          "vpmaddwd %[high], %[codes_low], %[low]\n\t"
+          "vpmaddwd %[high], %[codes_high], %[high]"
+          : [low] "=&x"(sums.low), [high] "=&x"(sums.high)
+          : [a] "m"(a), [codes_low] "x"(codes.low), [codes_high] "x"(codes.high));
+    } else {
+      static_assert(kProduct == Product::kUnsigned, "signed codes are read as words");
+      asm("vpbroadcastd %[a], %[high]\n\t"
+          "vpmaddubsw %[high], %[codes_low], %[low]\n\t"
+          "vpmaddubsw %[high], %[codes_high], %[high]"
+          : [low] "=&x"(sums.low), [high] "=&x"(sums.high)
+          : [a] "m"(a), [codes_low] "x"(codes.low), [codes_high] "x"(codes.high));
+    }
+    return sums;
   }
   template <bool kWide>
   SLUICE_INLINE Ints widen(Ints sums) {
