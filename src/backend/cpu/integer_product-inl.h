@@ -8,8 +8,10 @@
 // granule, where a scale covers 16 columns) the exact integer sum I of codes times activations;
 // then in ascending order
 //   wide:  u += float(I) * scale - float(sum of activations) * min;  per unit
-//   y += u * activation scale digit: y += (float(I) * activation scale) * scale
-//   - (...) * min
+//   y += u * activation scale
+//   digit: y += (float(I) * activation scale) * scale - (...) * min
+//   digit with scales per 16: y += ((float(I0) * scale0 + float(I1) * scale1) * activation scale)
+//   * what the scales share - (...) * min0 - (...) * min1
 // with fused multiply-adds where the set has them.
 #pragma once
 
@@ -83,6 +85,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
     }
     SLUICE_UNROLL
     for (int side = 0; side < 2; ++side) {
+      Floats firsts[kRows];
       SLUICE_UNROLL
       for (int segment = 0; segment < kSegments; ++segment) {
         const int granule = 2 * pair + side, at = kSegments * granule + segment;
@@ -97,8 +100,8 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
             whole = Lanes::subtract(whole, Lanes::template shifted_broadcast<offset_shift(kSource)>(
                                                a + Form::template sum<kHalf>(at)));
           }
-          add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, lines.min[index], granule, at, a,
-                                                kDigit ? totals[row] : unit_sums[row]);
+          add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, lines, index, granule, at, a,
+                                                firsts[row], kDigit ? totals[row] : unit_sums[row]);
         }
       }
     }
@@ -129,7 +132,7 @@ void multiply_direct(const ProductCall& call) {
     Floats totals[kRows];
     for (int row = 0; row < kRows; ++row) totals[row] = Lanes::broadcast(0.0f);
     for (int64_t u = 0; u < weight.units_per_group; ++u) {
-      decode_scales(shape, unit, lines);
+      decode_scales<kHalf && kDigit>(shape, unit, lines);
       multiply_unit<kSource, kHalf, kMin, kDigit, kRows>(
           unit + shape.code_offset, table, lines, scale_shift, activations, fetch, quarter, totals);
       unit += shape.bytes;

@@ -20,18 +20,45 @@ struct alignas(64) CodePanel {
   uint8_t lines[kWords ? 128 : 64][kLine];
 };
 
-// The exact sum of segment `at`, which lies in `granule`, with its scale, and its minimum's part.
-template <typename Form, bool kHalf, bool kMin, bool kDigit>
-SLUICE_INLINE void add_scaled(Ints whole, const Floats scale, const float* min, int granule, int at,
-                              const uint8_t* activations, Floats& total) {
-  Floats value = Lanes::to_float(whole);
-  if constexpr (kDigit) {
-    value = Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
-  }
-  total = Lanes::fma(value, scale, total);
+// A granule of digits with scales per 16 columns: both segments' sums times their scales, times
+// the activations' scale and what the scales share.
+template <typename Form, bool kMin>
+SLUICE_INLINE void add_granule(Floats value, const ScaleLines& lines, int granule,
+                               const uint8_t* activations, Floats& total) {
+  value = Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
+  total = Lanes::fma(value, Lanes::load(lines.super), total);
   if constexpr (kMin) {
-    const uint8_t* sum = activations + Form::template minimum<kHalf>(at);
-    total = Lanes::fnma(Lanes::broadcast_load(sum), Lanes::load(min), total);
+    SLUICE_UNROLL
+    for (int at = 2 * granule; at < 2 * granule + 2; ++at) {
+      const uint8_t* sum = activations + Form::template minimum<true>(at);
+      total = Lanes::fnma(Lanes::broadcast_load(sum), Lanes::load(lines.min[at]), total);
+    }
+  }
+}
+
+// The exact sum of segment `at`, which lies in `granule`, with its scale, and its minimum's part.
+// `first` keeps a granule's first segment until its second comes, where they go together.
+template <typename Form, bool kHalf, bool kMin, bool kDigit>
+SLUICE_INLINE void add_scaled(Ints whole, const Floats scale, const ScaleLines& lines, int index,
+                              int granule, int at, const uint8_t* activations, Floats& first,
+                              Floats& total) {
+  Floats value = Lanes::to_float(whole);
+  if constexpr (kHalf && kDigit) {
+    if (at % 2 == 0) {
+      first = Lanes::multiply(value, scale);
+    } else {
+      add_granule<Form, kMin>(Lanes::fma(value, scale, first), lines, granule, activations, total);
+    }
+  } else {
+    if constexpr (kDigit) {
+      value =
+          Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
+    }
+    total = Lanes::fma(value, scale, total);
+    if constexpr (kMin) {
+      const uint8_t* sum = activations + Form::template minimum<kHalf>(at);
+      total = Lanes::fnma(Lanes::broadcast_load(sum), Lanes::load(lines.min[index]), total);
+    }
   }
 }
 
@@ -98,6 +125,8 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
                                : is_signed(kSource) ? Product::kSigned
                                                     : Product::kUnsigned;
   const int granule = 2 * pair + side;
+  Floats firsts[kRows][kGroups];
+  Ints scaled[kRows][kGroups];
   SLUICE_UNROLL
   for (int segment = 0; segment < kSegments; ++segment) {
     const int at = kSegments * granule + segment;
@@ -168,6 +197,12 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
         for (int digit = 0; digit < Form::kDigits; ++digit) {
           SLUICE_UNROLL
           for (int g = 0; g < kGroups; ++g) {
+            if constexpr (kStarts) {
+              const Ints product =
+                  Lanes::multiply_pairs(part[row][digit][g], units.lines[g].pairs[at]);
+              scaled[row][g] = segment == 0 ? product : Lanes::add_ints(scaled[row][g], product);
+              continue;
+            }
             const Ints wide =
                 Lanes::template widen<kProduct != Product::kUnsigned>(part[row][digit][g]);
             Ints& sum = sums[row][digit][g];
@@ -183,14 +218,21 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
       SLUICE_UNROLL
       for (int row = 0; row < kRows; ++row) {
         const uint8_t* a = activations + row * Form::kBytes;
+        if constexpr (kStarts) {
+          if (segment == 1) {
+            add_granule<Form, kMin>(Lanes::to_float(scaled[row][g]), units.lines[g], granule, a,
+                                    totals[row][g]);
+          }
+          continue;
+        }
         Ints whole = sums[row][0][g];
         if constexpr (Form::kDigits == 2) whole = Lanes::join_digits(whole, sums[row][1][g]);
         if constexpr (kOffset >= 0 && !Lanes::kOffsetFirst) {
           whole = Lanes::subtract(
               whole, Lanes::template shifted_broadcast<kOffset>(a + Form::template sum<kHalf>(at)));
         }
-        add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, units.lines[g].min[index], granule, at,
-                                              a, totals[row][g]);
+        add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, units.lines[g], index, granule, at, a,
+                                              firsts[row][g], totals[row][g]);
       }
     }
   }
@@ -302,7 +344,7 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
       // A lone last group is multiplied twice: a tile of one would double the code.
       const int64_t from = group + g < last ? group + g : group;
       const uint8_t* unit = weight.units + (from * weight.units_per_group + u) * shape.bytes;
-      decode_scales(shape, unit, lines[g]);
+      decode_scales<kHalf && kDigit>(shape, unit, lines[g]);
       units.codes[g] = unit + shape.code_offset;
       if constexpr (is_panel(kRead)) {
         decode_panel<kSource, kWords>(units.codes[g], table, panels[g]);

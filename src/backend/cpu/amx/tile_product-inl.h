@@ -96,6 +96,7 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
           step.part == 0 ? Lanes::broadcast(0.0f) : Lanes::load(work.unit_sums[first + row]);
     }
   }
+  Floats firsts[kRows];
   for (int turn = 0; turn < Form::kTurns; ++turn) {
     SLUICE_UNROLL
     for (int side = 0; side < Form::kSides; ++side) {
@@ -113,8 +114,9 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
         before[row][side] = now;
         Ints exact;
         __builtin_memcpy(&exact, &difference, sizeof exact);
-        add_scaled<typename Form::Rows, kHalf, kMin, kDigit>(
-            exact, scale, step.scales->min[line], granule, kHalf ? index : granule, a, values[row]);
+        add_scaled<typename Form::Rows, kHalf, kMin, kDigit>(exact, scale, *step.scales, line,
+                                                             granule, kHalf ? index : granule, a,
+                                                             firsts[row], values[row]);
       }
     }
   }
@@ -219,7 +221,7 @@ int multiply_group_rows(const ProductCall& call, int64_t group, int64_t first, i
         decode(unit + shape.bytes + shape.code_offset, weight.table, work.panels[(u + 1) % 2]);
       }
     }
-    decode_scales(shape, unit, work.scales[u % 2]);
+    decode_scales<kHalf && kDigit>(shape, unit, work.scales[u % 2]);
     for (int64_t row = 0; row < rows; row += kStepRows) {
       // All tiles of a call have one shape: the last reaches back to rows that are done.
       Step step;

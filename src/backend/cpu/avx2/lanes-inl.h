@@ -177,6 +177,21 @@ struct Avx2Lanes {
     const __m256i ones = _mm256_set1_epi16(1);
     return {_mm256_madd_epi16(sums.low, ones), _mm256_madd_epi16(sums.high, ones)};
   }
+  // Sums in 16 bits, widened by the product with their scale.
+  SLUICE_INLINE Ints multiply_pairs(Ints sums, const int32_t* pairs) {
+    const auto* scales = reinterpret_cast<const uint8_t*>(pairs);
+    return {_mm256_madd_epi16(sums.low, load_half(scales)),
+            _mm256_madd_epi16(sums.high, load_half(scales + 32))};
+  }
+  SLUICE_INLINE __m256i pairs_of(const uint8_t* bytes) {
+    const __m256i words =
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+    return _mm256_blend_epi16(words, _mm256_slli_epi32(words, 16), 0xaa);
+  }
+  SLUICE_INLINE void store_pairs(int32_t* pairs, const uint8_t* bytes) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs), pairs_of(bytes));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs + 8), pairs_of(bytes + 8));
+  }
   SLUICE_INLINE Ints add_ints(Ints a, Ints b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
   }
