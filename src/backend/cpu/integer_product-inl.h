@@ -10,8 +10,8 @@
 //   wide:  u += float(I) * scale - float(sum of activations) * min;  per unit
 //   y += u * activation scale
 //   digit: y += (float(I) * activation scale) * scale - (...) * min
-//   digit with scales per 16: y += ((float(I0) * scale0 + float(I1) * scale1) * activation scale)
-//   * what the scales share - (...) * min0 - (...) * min1
+//   digit, scales per 16: u += (float(I0) * scale0 + float(I1) * scale1) * activation scale;
+//   per unit y -= (...) * min, then y += u * what the unit's scales share
 // with fused multiply-adds where the set has them.
 #pragma once
 
@@ -31,6 +31,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
                                  const FetchDistance* fetch, int64_t quarter,
                                  Floats (&totals)[kRows]) {
   using Form = Activations<kDigit, false>;
+  constexpr bool kUnits = sums_units<kHalf, kDigit>();
   constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
   constexpr int kChain =
       chain_lines(kSource) < kSegmentLines ? chain_lines(kSource) : kSegmentLines;
@@ -100,17 +101,17 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
             whole = Lanes::subtract(whole, Lanes::template shifted_broadcast<offset_shift(kSource)>(
                                                a + Form::template sum<kHalf>(at)));
           }
-          add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, lines, index, granule, at, a,
-                                                firsts[row], kDigit ? totals[row] : unit_sums[row]);
+          add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, lines.min[index], granule, at, a,
+                                                firsts[row], kUnits ? unit_sums[row] : totals[row]);
         }
       }
     }
   }
-  if constexpr (!kDigit) {
+  if constexpr (kUnits) {
     SLUICE_UNROLL
     for (int row = 0; row < kRows; ++row) {
-      const uint8_t* scale = activations + row * Form::kBytes + Form::kScale;
-      totals[row] = Lanes::fma(unit_sums[row], Lanes::broadcast_load(scale), totals[row]);
+      add_unit<Form, kHalf, kMin, kDigit>(unit_sums[row], lines, activations + row * Form::kBytes,
+                                          totals[row]);
     }
   }
 }

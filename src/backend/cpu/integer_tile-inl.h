@@ -20,45 +20,56 @@ struct alignas(64) CodePanel {
   uint8_t lines[kWords ? 128 : 64][kLine];
 };
 
-// A granule of digits with scales per 16 columns: both segments' sums times their scales, times
-// the activations' scale and what the scales share.
-template <typename Form, bool kMin>
-SLUICE_INLINE void add_granule(Floats value, const ScaleLines& lines, int granule,
-                               const uint8_t* activations, Floats& total) {
-  value = Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
-  total = Lanes::fma(value, Lanes::load(lines.super), total);
-  if constexpr (kMin) {
-    SLUICE_UNROLL
-    for (int at = 2 * granule; at < 2 * granule + 2; ++at) {
-      const uint8_t* sum = activations + Form::template minimum<true>(at);
-      total = Lanes::fnma(Lanes::broadcast_load(sum), Lanes::load(lines.min[at]), total);
-    }
-  }
+// Whether a unit has a sum of its own before it is added to the row's.
+template <bool kHalf, bool kDigit>
+constexpr bool sums_units() {
+  return kHalf || !kDigit;
+}
+
+// A granule of digits with scales per 16: both segments' sums times their scales, added, times the
+// activations' scale.
+template <typename Form>
+SLUICE_INLINE void add_granule(Floats value, int granule, const uint8_t* activations, Floats& sum) {
+  sum = Lanes::fma(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule), sum);
 }
 
 // The exact sum of segment `at`, which lies in `granule`, with its scale, and its minimum's part.
 // `first` keeps a granule's first segment until its second comes, where they go together.
 template <typename Form, bool kHalf, bool kMin, bool kDigit>
-SLUICE_INLINE void add_scaled(Ints whole, const Floats scale, const ScaleLines& lines, int index,
-                              int granule, int at, const uint8_t* activations, Floats& first,
-                              Floats& total) {
+SLUICE_INLINE void add_scaled(Ints whole, const Floats scale, const float* min, int granule, int at,
+                              const uint8_t* activations, Floats& first, Floats& sum) {
   Floats value = Lanes::to_float(whole);
   if constexpr (kHalf && kDigit) {
     if (at % 2 == 0) {
       first = Lanes::multiply(value, scale);
     } else {
-      add_granule<Form, kMin>(Lanes::fma(value, scale, first), lines, granule, activations, total);
+      add_granule<Form>(Lanes::fma(value, scale, first), granule, activations, sum);
     }
   } else {
     if constexpr (kDigit) {
       value =
           Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
     }
-    total = Lanes::fma(value, scale, total);
+    sum = Lanes::fma(value, scale, sum);
     if constexpr (kMin) {
-      const uint8_t* sum = activations + Form::template minimum<kHalf>(at);
-      total = Lanes::fnma(Lanes::broadcast_load(sum), Lanes::load(lines.min[index]), total);
+      const uint8_t* codes = activations + Form::template minimum<kHalf>(at);
+      sum = Lanes::fnma(Lanes::broadcast_load(codes), Lanes::load(min), sum);
     }
+  }
+}
+
+// A unit's sum becomes part of the row's.
+template <typename Form, bool kHalf, bool kMin, bool kDigit>
+SLUICE_INLINE void add_unit(Floats sum, const ScaleLines& lines, const uint8_t* activations,
+                            Floats& total) {
+  if constexpr (!kDigit) {
+    total = Lanes::fma(sum, Lanes::broadcast_load(activations + Form::kScale), total);
+  } else if constexpr (kHalf) {
+    for (int at = 0; kMin && at < 16; ++at) {
+      const uint8_t* codes = activations + Form::template minimum<true>(at);
+      total = Lanes::fnma(Lanes::broadcast_load(codes), Lanes::load(lines.min[at]), total);
+    }
+    total = Lanes::fma(sum, Lanes::load(lines.super), total);
   }
 }
 
@@ -220,8 +231,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
         const uint8_t* a = activations + row * Form::kBytes;
         if constexpr (kStarts) {
           if (segment == 1) {
-            add_granule<Form, kMin>(Lanes::to_float(scaled[row][g]), units.lines[g], granule, a,
-                                    totals[row][g]);
+            add_granule<Form>(Lanes::to_float(scaled[row][g]), granule, a, totals[row][g]);
           }
           continue;
         }
@@ -231,8 +241,8 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
           whole = Lanes::subtract(
               whole, Lanes::template shifted_broadcast<kOffset>(a + Form::template sum<kHalf>(at)));
         }
-        add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, units.lines[g], index, granule, at, a,
-                                              firsts[row][g], totals[row][g]);
+        add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, units.lines[g].min[index], granule, at,
+                                              a, firsts[row][g], totals[row][g]);
       }
     }
   }
@@ -243,12 +253,13 @@ template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int k
 void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const uint8_t* activations,
                    float (*results)[kGroups][kGroupRows]) {
   using Form = Activations<kDigit, kWords>;
+  constexpr bool kUnits = sums_units<kHalf, kDigit>();
   Floats totals[kRows][kGroups];
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
     for (int g = 0; g < kGroups; ++g) {
-      totals[row][g] = kDigit ? Lanes::load(results[row][g]) : Lanes::broadcast(0.0f);
+      totals[row][g] = kUnits ? Lanes::broadcast(0.0f) : Lanes::load(results[row][g]);
     }
   }
   if constexpr (is_panel(kSource)) {
@@ -274,12 +285,13 @@ void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const ui
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
     for (int g = 0; g < kGroups; ++g) {
-      if constexpr (!kDigit) {
-        const uint8_t* scale = activations + row * Form::kBytes + Form::kScale;
-        totals[row][g] =
-            Lanes::fma(totals[row][g], Lanes::broadcast_load(scale), Lanes::load(results[row][g]));
+      Floats total = totals[row][g];
+      if constexpr (kUnits) {
+        total = Lanes::load(results[row][g]);
+        add_unit<Form, kHalf, kMin, kDigit>(totals[row][g], units.lines[g],
+                                            activations + row * Form::kBytes, total);
       }
-      Lanes::store(results[row][g], totals[row][g]);
+      Lanes::store(results[row][g], total);
     }
   }
 }

@@ -89,7 +89,7 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
       load_joined(work.sums[1 - step.buffer], kStepGroups - Form::kSides + side, first + row,
                   before[row][side]);
     }
-    if constexpr (kDigit) {
+    if constexpr (!sums_units<kHalf, kDigit>()) {
       values[row] = Lanes::load(totals[row]);
     } else {
       values[row] =
@@ -114,7 +114,7 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
         before[row][side] = now;
         Ints exact;
         __builtin_memcpy(&exact, &difference, sizeof exact);
-        add_scaled<typename Form::Rows, kHalf, kMin, kDigit>(exact, scale, *step.scales, line,
+        add_scaled<typename Form::Rows, kHalf, kMin, kDigit>(exact, scale, step.scales->min[line],
                                                              granule, kHalf ? index : granule, a,
                                                              firsts[row], values[row]);
       }
@@ -122,15 +122,15 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
   }
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
-    if constexpr (kDigit) {
+    if constexpr (!sums_units<kHalf, kDigit>()) {
       Lanes::store(totals[row], values[row]);
     } else if (step.part + 1 < Form::kParts) {
       Lanes::store(work.unit_sums[first + row], values[row]);
     } else {
-      const uint8_t* scale =
-          step.activations + (first + row) * Form::kRowBytes + Form::Rows::kScale;
-      Lanes::store(totals[row],
-                   Lanes::fma(values[row], Lanes::broadcast_load(scale), Lanes::load(totals[row])));
+      Floats total = Lanes::load(totals[row]);
+      add_unit<typename Form::Rows, kHalf, kMin, kDigit>(
+          values[row], *step.scales, step.activations + (first + row) * Form::kRowBytes, total);
+      Lanes::store(totals[row], total);
     }
   }
 }
