@@ -39,7 +39,7 @@ SLUICE_INLINE void decode_k4_scales(const UnitShape& shape, const uint8_t* unit,
 }
 
 // kSplit: integer scales stay integers, apart from the float that they share.
-template <bool kSplit>
+template <bool kSplit, typename Set = Lanes>
 SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, ScaleLines& lines) {
   if (shape.scales == ScaleKind::kK4) return decode_k4_scales(shape, unit, lines);
   const uint8_t* stored = unit + shape.scale_offset;
@@ -75,7 +75,7 @@ SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, Sc
         Lanes::store(lines.super, d);
         for (int s = 0; s < groups; ++s) {
           Lanes::store(lines.scale[s], Lanes::from_i8(stored + 16 * s));
-          if constexpr (Lanes::kStartsSix) Lanes::store_pairs(lines.pairs[s], stored + 16 * s);
+          if constexpr (Lanes::kStartsSix) Set::store_pairs(lines.pairs[s], stored + 16 * s);
         }
         break;
       }

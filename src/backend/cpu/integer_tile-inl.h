@@ -118,7 +118,8 @@ struct TileUnits {
 };
 
 // kRows rows times a granule of kGroups units.
-template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kRows, int kGroups>
+template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kRows, int kGroups,
+          typename Set = Lanes>
 SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes table, int pair,
                                     int side, const uint8_t* activations,
                                     Floats (&totals)[kRows][kGroups]) {
@@ -192,7 +193,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
               } else {
                 if constexpr (Lanes::kStartsWithProducts && !kStarts) {
                   if (line == 0 && p == 0) {
-                    part[row][digit][0] = Lanes::template tile_products<kProduct>(codes[0][p], a);
+                    part[row][digit][0] = Set::template tile_products<kProduct>(codes[0][p], a);
                     continue;
                   }
                 }
@@ -210,7 +211,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
           for (int g = 0; g < kGroups; ++g) {
             if constexpr (kStarts) {
               const Ints product =
-                  Lanes::multiply_pairs(part[row][digit][g], units.lines[g].pairs[at]);
+                  Set::multiply_pairs(part[row][digit][g], units.lines[g].pairs[at]);
               scaled[row][g] = segment == 0 ? product : Lanes::add_ints(scaled[row][g], product);
               continue;
             }
