@@ -14,6 +14,7 @@
 #include "backend/matmul_matrices.h"
 #include "codec/activation.h"
 #include "codec/codec.h"
+#include "codec/ggml_k.h"
 
 namespace sluice::test {
 namespace {
@@ -279,6 +280,44 @@ TEST(MatmulAccuracy, DigitIsTheCoarserMode) {
   }
 }
 
+// The largest codes, scales and activations that there are, of either sign: sums in 16 bits may
+// pass their range but must end in it (avx2/lanes-inl.h, kStartsSix).
+TEST(MatmulExtremes, SixBitCodesFillTheirSums) {
+  ThreadPool pool(1);
+  const int64_t n = 16, columns = 512, blocks = n * columns / 256;
+  for (const uint8_t code : {0x00, 0xff}) {
+    for (const int8_t scale : {-128, 127}) {
+      std::vector<codec::BlockQ6_K> bytes(static_cast<size_t>(blocks));
+      for (codec::BlockQ6_K& block : bytes) {
+        std::fill_n(block.ql, 128, code);
+        std::fill_n(block.qh, 64, code);
+        std::fill_n(block.scales, 16, scale);
+        block.d[0] = 0x00, block.d[1] = 0x3c;  // 1
+      }
+      EncodedMatrix matrix;
+      matrix.format = Format::kQ6_K;
+      matrix.rows = n;
+      matrix.columns = columns;
+      matrix.codes.bytes = std::as_bytes(std::span(bytes));
+      const double weight = ((code & 63) - 32.0) * scale;
+      for (const float sign : {1.0f, -1.0f}) {
+        const Rows x{5, columns, std::vector<float>(static_cast<size_t>(5 * columns), sign)};
+        for (const InstructionSet set : cpu::supported_instruction_sets()) {
+          for (const ActivationMode mode : {ActivationMode::kWide, ActivationMode::kDigit}) {
+            const auto packed = pack(matrix, set, mode, pool);
+            const double expected = weight * sign * static_cast<double>(columns);
+            for (const float value : product(x, *packed, pool)) {
+              ASSERT_NEAR(value, expected, std::abs(expected) * 1e-6)
+                  << cpu::instruction_set_name(set) << " code " << int{code} << " scale "
+                  << int{scale};
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 struct Recipe {
   Format format;
   ActivationScheme scheme;
@@ -344,7 +383,7 @@ TEST(MatmulModes, ByFormatIsADigitForShortCodesOnly) {
   const std::pair<Format, ActivationMode> expected[] = {
       {Format::kQ4_K, ActivationMode::kDigit}, {Format::kQ5_K, ActivationMode::kDigit},
       {Format::kQ6_K, ActivationMode::kDigit}, {Format::kNvfp4, ActivationMode::kDigit},
-      {Format::kQ8_0, ActivationMode::kWide}, {Format::kInt8, ActivationMode::kWide},
+      {Format::kQ8_0, ActivationMode::kWide},  {Format::kInt8, ActivationMode::kWide},
   };
   for (const InstructionSet set : cpu::supported_instruction_sets()) {
     for (const auto& [format, mode] : expected) {

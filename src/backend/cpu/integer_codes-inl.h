@@ -10,6 +10,8 @@ namespace {
 struct alignas(64) ScaleLines {
   float scale[16][kGroupRows];
   float min[16][kGroupRows];
+  float super[kGroupRows];        // split scales: what each is times, 1 for none
+  int32_t pairs[16][kGroupRows];  // split scales of 6-bit codes, each as two words
 };
 
 SLUICE_INLINE void decode_k4_scales(const UnitShape& shape, const uint8_t* unit,
@@ -36,10 +38,13 @@ SLUICE_INLINE void decode_k4_scales(const UnitShape& shape, const uint8_t* unit,
   }
 }
 
+// kSplit: integer scales stay integers, apart from the float that they share.
+template <bool kSplit, typename Set = Lanes>
 SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, ScaleLines& lines) {
   if (shape.scales == ScaleKind::kK4) return decode_k4_scales(shape, unit, lines);
   const uint8_t* stored = unit + shape.scale_offset;
   const int groups = shape.scale_groups;
+  if constexpr (kSplit) Lanes::store(lines.super, Lanes::broadcast(1.0f));
   switch (shape.scales) {
     case ScaleKind::kNone:
       Lanes::store(lines.scale[0], Lanes::broadcast(1.0f));
@@ -66,6 +71,14 @@ SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, Sc
       break;
     case ScaleKind::kSuper: {
       const Floats d = Lanes::from_f16(unit + shape.super_offset);
+      if constexpr (kSplit) {
+        Lanes::store(lines.super, d);
+        for (int s = 0; s < groups; ++s) {
+          Lanes::store(lines.scale[s], Lanes::from_i8(stored + 16 * s));
+          if constexpr (Lanes::kStartsSix) Set::store_pairs(lines.pairs[s], stored + 16 * s);
+        }
+        break;
+      }
       for (int s = 0; s < groups; ++s) {
         Lanes::store(lines.scale[s], Lanes::multiply(Lanes::from_i8(stored + 16 * s), d));
       }
@@ -198,6 +211,9 @@ struct Activations {
   static constexpr int64_t sum(int segment) {
     return kCodeBytes + 4 * segment +
            (kHalf ? offsetof(ActivationSums, sums16) : offsetof(ActivationSums, sums32));
+  }
+  static constexpr int64_t start(int segment) {
+    return kCodeBytes + 4 * segment + offsetof(ActivationSums, starts16);
   }
 };
 

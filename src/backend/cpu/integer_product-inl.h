@@ -8,8 +8,10 @@
 // granule, where a scale covers 16 columns) the exact integer sum I of codes times activations;
 // then in ascending order
 //   wide:  u += float(I) * scale - float(sum of activations) * min;  per unit
-//   y += u * activation scale digit: y += (float(I) * activation scale) * scale
-//   - (...) * min
+//   y += u * activation scale
+//   digit: y += (float(I) * activation scale) * scale - (...) * min
+//   digit, scales per 16: u += (float(I0) * scale0 + float(I1) * scale1) * activation scale;
+//   per unit y -= (...) * min, then y += u * what the unit's scales share
 // with fused multiply-adds where the set has them.
 #pragma once
 
@@ -29,6 +31,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
                                  const FetchDistance* fetch, int64_t quarter,
                                  Floats (&totals)[kRows]) {
   using Form = Activations<kDigit, false>;
+  constexpr bool kUnits = sums_units<kHalf, kDigit>();
   constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
   constexpr int kChain =
       chain_lines(kSource) < kSegmentLines ? chain_lines(kSource) : kSegmentLines;
@@ -83,6 +86,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
     }
     SLUICE_UNROLL
     for (int side = 0; side < 2; ++side) {
+      Floats firsts[kRows];
       SLUICE_UNROLL
       for (int segment = 0; segment < kSegments; ++segment) {
         const int granule = 2 * pair + side, at = kSegments * granule + segment;
@@ -98,16 +102,16 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
                                                a + Form::template sum<kHalf>(at)));
           }
           add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, lines.min[index], granule, at, a,
-                                                kDigit ? totals[row] : unit_sums[row]);
+                                                firsts[row], kUnits ? unit_sums[row] : totals[row]);
         }
       }
     }
   }
-  if constexpr (!kDigit) {
+  if constexpr (kUnits) {
     SLUICE_UNROLL
     for (int row = 0; row < kRows; ++row) {
-      const uint8_t* scale = activations + row * Form::kBytes + Form::kScale;
-      totals[row] = Lanes::fma(unit_sums[row], Lanes::broadcast_load(scale), totals[row]);
+      add_unit<Form, kHalf, kMin, kDigit>(unit_sums[row], lines, activations + row * Form::kBytes,
+                                          totals[row]);
     }
   }
 }
@@ -129,7 +133,7 @@ void multiply_direct(const ProductCall& call) {
     Floats totals[kRows];
     for (int row = 0; row < kRows; ++row) totals[row] = Lanes::broadcast(0.0f);
     for (int64_t u = 0; u < weight.units_per_group; ++u) {
-      decode_scales(shape, unit, lines);
+      decode_scales<kHalf && kDigit>(shape, unit, lines);
       multiply_unit<kSource, kHalf, kMin, kDigit, kRows>(
           unit + shape.code_offset, table, lines, scale_shift, activations, fetch, quarter, totals);
       unit += shape.bytes;

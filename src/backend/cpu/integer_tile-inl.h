@@ -20,18 +20,56 @@ struct alignas(64) CodePanel {
   uint8_t lines[kWords ? 128 : 64][kLine];
 };
 
+// Whether a unit has a sum of its own before it is added to the row's.
+template <bool kHalf, bool kDigit>
+constexpr bool sums_units() {
+  return kHalf || !kDigit;
+}
+
+// A granule of digits with scales per 16: both segments' sums times their scales, added, times the
+// activations' scale.
+template <typename Form>
+SLUICE_INLINE void add_granule(Floats value, int granule, const uint8_t* activations, Floats& sum) {
+  sum = Lanes::fma(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule), sum);
+}
+
 // The exact sum of segment `at`, which lies in `granule`, with its scale, and its minimum's part.
+// `first` keeps a granule's first segment until its second comes, where they go together.
 template <typename Form, bool kHalf, bool kMin, bool kDigit>
 SLUICE_INLINE void add_scaled(Ints whole, const Floats scale, const float* min, int granule, int at,
-                              const uint8_t* activations, Floats& total) {
+                              const uint8_t* activations, Floats& first, Floats& sum) {
   Floats value = Lanes::to_float(whole);
-  if constexpr (kDigit) {
-    value = Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
+  if constexpr (kHalf && kDigit) {
+    if (at % 2 == 0) {
+      first = Lanes::multiply(value, scale);
+    } else {
+      add_granule<Form>(Lanes::fma(value, scale, first), granule, activations, sum);
+    }
+  } else {
+    if constexpr (kDigit) {
+      value =
+          Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
+    }
+    sum = Lanes::fma(value, scale, sum);
+    if constexpr (kMin) {
+      const uint8_t* codes = activations + Form::template minimum<kHalf>(at);
+      sum = Lanes::fnma(Lanes::broadcast_load(codes), Lanes::load(min), sum);
+    }
   }
-  total = Lanes::fma(value, scale, total);
-  if constexpr (kMin) {
-    const uint8_t* sum = activations + Form::template minimum<kHalf>(at);
-    total = Lanes::fnma(Lanes::broadcast_load(sum), Lanes::load(min), total);
+}
+
+// A unit's sum becomes part of the row's.
+template <typename Form, bool kHalf, bool kMin, bool kDigit>
+SLUICE_INLINE void add_unit(Floats sum, const ScaleLines& lines, const uint8_t* activations,
+                            Floats& total) {
+  if constexpr (!kDigit) {
+    total = Lanes::fma(sum, Lanes::broadcast_load(activations + Form::kScale), total);
+  } else if constexpr (kHalf) {
+    for (int at = 0; kMin && at < 16; ++at) {
+      const uint8_t* codes = activations + Form::template minimum<true>(at);
+      total = Lanes::fnma(Lanes::broadcast_load(codes), Lanes::load(lines.min[at]), total);
+    }
+    total = Lanes::fma(sum, Lanes::load(lines.super), total);
   }
 }
 
@@ -75,23 +113,32 @@ struct TileUnits {
   const uint8_t* codes[kGroups];
   const ScaleLines* lines;  // [kGroups]
   int scale_shift;
+  const uint8_t* next[kGroups];  // the unit to fetch meanwhile, or null
+  int64_t next_lines;
 };
 
 // kRows rows times a granule of kGroups units.
-template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kRows, int kGroups>
+template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kRows, int kGroups,
+          typename Set = Lanes>
 SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes table, int pair,
                                     int side, const uint8_t* activations,
                                     Floats (&totals)[kRows][kGroups]) {
   using Form = Activations<kDigit, kWords>;
   constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
-  constexpr int kChain =
-      kWords || chain_lines(kSource) > kSegmentLines ? kSegmentLines : chain_lines(kSource);
+  // Sums in 16 bits that start at the offset's part end where they fit, whatever they pass.
+  constexpr bool kStarts = Lanes::kStartsSix && kDigit && !kWords && kHalf &&
+                           (kSource == Source::kSix || kSource == Source::kSixPanel);
+  constexpr int kChain = kWords || kStarts || chain_lines(kSource) > kSegmentLines
+                             ? kSegmentLines
+                             : chain_lines(kSource);
   constexpr int kParts = kWords ? 2 : 1;  // lines of a dword a row
-  constexpr int kOffset = kWords ? -1 : offset_shift(kSource);
+  constexpr int kOffset = kWords || kStarts ? -1 : offset_shift(kSource);
   constexpr Product kProduct = kWords               ? Product::kWords
                                : is_signed(kSource) ? Product::kSigned
                                                     : Product::kUnsigned;
   const int granule = 2 * pair + side;
+  Floats firsts[kRows][kGroups];
+  Ints scaled[kRows][kGroups];
   SLUICE_UNROLL
   for (int segment = 0; segment < kSegments; ++segment) {
     const int at = kSegments * granule + segment;
@@ -104,7 +151,14 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
         SLUICE_UNROLL
         for (int digit = 0; digit < Form::kDigits; ++digit) {
           SLUICE_UNROLL
-          for (int g = 0; g < kGroups; ++g) part[row][digit][g] = Lanes::zero();
+          for (int g = 0; g < kGroups; ++g) {
+            if constexpr (kStarts) {
+              part[row][digit][g] = Lanes::template shifted_broadcast<0>(
+                  activations + row * Form::kBytes + Form::start(at));
+            } else {
+              part[row][digit][g] = Lanes::zero();
+            }
+          }
           if constexpr (kOffset >= 0 && Lanes::kOffsetFirst) {
             if (digit == Form::kDigits - 1) {
               const Ints start = Lanes::subtract(
@@ -137,6 +191,12 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
                 Lanes::template add_tile_products<kProduct>(part[row][digit][0], codes[0][p],
                                                             part[row][digit][1], codes[1][p], a);
               } else {
+                if constexpr (Lanes::kStartsWithProducts && !kStarts) {
+                  if (line == 0 && p == 0) {
+                    part[row][digit][0] = Set::template tile_products<kProduct>(codes[0][p], a);
+                    continue;
+                  }
+                }
                 Lanes::template add_tile_products<kProduct>(part[row][digit][0], codes[0][p], a);
               }
             }
@@ -149,6 +209,12 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
         for (int digit = 0; digit < Form::kDigits; ++digit) {
           SLUICE_UNROLL
           for (int g = 0; g < kGroups; ++g) {
+            if constexpr (kStarts) {
+              const Ints product =
+                  Set::multiply_pairs(part[row][digit][g], units.lines[g].pairs[at]);
+              scaled[row][g] = segment == 0 ? product : Lanes::add_ints(scaled[row][g], product);
+              continue;
+            }
             const Ints wide =
                 Lanes::template widen<kProduct != Product::kUnsigned>(part[row][digit][g]);
             Ints& sum = sums[row][digit][g];
@@ -164,6 +230,12 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
       SLUICE_UNROLL
       for (int row = 0; row < kRows; ++row) {
         const uint8_t* a = activations + row * Form::kBytes;
+        if constexpr (kStarts) {
+          if (segment == 1) {
+            add_granule<Form>(Lanes::to_float(scaled[row][g]), granule, a, totals[row][g]);
+          }
+          continue;
+        }
         Ints whole = sums[row][0][g];
         if constexpr (Form::kDigits == 2) whole = Lanes::join_digits(whole, sums[row][1][g]);
         if constexpr (kOffset >= 0 && !Lanes::kOffsetFirst) {
@@ -171,7 +243,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
               whole, Lanes::template shifted_broadcast<kOffset>(a + Form::template sum<kHalf>(at)));
         }
         add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, units.lines[g].min[index], granule, at,
-                                              a, totals[row][g]);
+                                              a, firsts[row][g], totals[row][g]);
       }
     }
   }
@@ -182,12 +254,13 @@ template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int k
 void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const uint8_t* activations,
                    float (*results)[kGroups][kGroupRows]) {
   using Form = Activations<kDigit, kWords>;
+  constexpr bool kUnits = sums_units<kHalf, kDigit>();
   Floats totals[kRows][kGroups];
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
     for (int g = 0; g < kGroups; ++g) {
-      totals[row][g] = kDigit ? Lanes::load(results[row][g]) : Lanes::broadcast(0.0f);
+      totals[row][g] = kUnits ? Lanes::broadcast(0.0f) : Lanes::load(results[row][g]);
     }
   }
   if constexpr (is_panel(kSource)) {
@@ -197,6 +270,12 @@ void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const ui
     }
   } else {
     for (int pair = 0; pair < 4; ++pair) {
+      for (int g = 0; Lanes::kFetchAhead && g < kGroups; ++g) {
+        if (units.next[g] != nullptr) {
+          prefetch(units.next[g], piece_begin(units.next_lines, 4, pair),
+                   piece_begin(units.next_lines, 4, pair + 1));
+        }
+      }
       multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 0,
                                                                              activations, totals);
       multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 1,
@@ -207,12 +286,13 @@ void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const ui
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
     for (int g = 0; g < kGroups; ++g) {
-      if constexpr (!kDigit) {
-        const uint8_t* scale = activations + row * Form::kBytes + Form::kScale;
-        totals[row][g] =
-            Lanes::fma(totals[row][g], Lanes::broadcast_load(scale), Lanes::load(results[row][g]));
+      Floats total = totals[row][g];
+      if constexpr (kUnits) {
+        total = Lanes::load(results[row][g]);
+        add_unit<Form, kHalf, kMin, kDigit>(totals[row][g], units.lines[g],
+                                            activations + row * Form::kBytes, total);
       }
-      Lanes::store(results[row][g], totals[row][g]);
+      Lanes::store(results[row][g], total);
     }
   }
 }
@@ -271,13 +351,13 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
   for (int64_t row = 0; row < rows; ++row) {
     for (int g = 0; g < kGroups; ++g) Lanes::store(results[row][g], Lanes::broadcast(0.0f));
   }
-  TileUnits<kGroups> units{{}, lines, scale_shift_of(shape)};
+  TileUnits<kGroups> units{{}, lines, scale_shift_of(shape), {}, shape.bytes / kLine};
   for (int64_t u = 0; u < weight.units_per_group; ++u) {
     for (int g = 0; g < kGroups; ++g) {
       // A lone last group is multiplied twice: a tile of one would double the code.
       const int64_t from = group + g < last ? group + g : group;
       const uint8_t* unit = weight.units + (from * weight.units_per_group + u) * shape.bytes;
-      decode_scales(shape, unit, lines[g]);
+      decode_scales<kHalf && kDigit>(shape, unit, lines[g]);
       units.codes[g] = unit + shape.code_offset;
       if constexpr (is_panel(kRead)) {
         decode_panel<kSource, kWords>(units.codes[g], table, panels[g]);
@@ -285,6 +365,15 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
       }
     }
     const bool more = u + 1 < weight.units_per_group;
+    if constexpr (!is_panel(kRead) && Lanes::kFetchAhead) {
+      for (int g = 0; g < kGroups; ++g) {
+        const int64_t next = more ? group + g : group + kGroups + g;
+        units.next[g] =
+            next < last
+                ? weight.units + (next * weight.units_per_group + (more ? u + 1 : 0)) * shape.bytes
+                : nullptr;
+      }
+    }
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = piece_begin(rows, tiles, tile);
       for (int g = 0; is_panel(kRead) && g < kGroups; ++g) {

@@ -50,9 +50,15 @@ float quantize(const float* x, int count, int levels, int32_t* codes) {
 // rounded sum, with one digit times the scale: the order of integer_product-inl.h.
 void sum_up(const int32_t* codes, bool digit, ActivationSums& sums) {
   for (int s = 0; s < 16; ++s) {
-    int32_t sum = 0;
-    for (int i = 0; i < 16; ++i) sum += codes[16 * s + i];
+    int32_t first = 0, second = 0;
+    for (int i = 0; i < 16; i += 4) {
+      first += codes[16 * s + i] + codes[16 * s + i + 1];
+      second += codes[16 * s + i + 2] + codes[16 * s + i + 3];
+    }
+    const int32_t sum = first + second;
     sums.sums16[s] = sum;
+    sums.starts16[s][0] = static_cast<int16_t>(digit ? -32 * first : 0);
+    sums.starts16[s][1] = static_cast<int16_t>(digit ? -32 * second : 0);
     sums.minima16[s] = static_cast<float>(sum) * (digit ? sums.scale[s / 2] : 1.0f);
   }
   for (int s = 0; s < 8; ++s) {

@@ -100,6 +100,8 @@ struct ActivationSums {
   float minima16[16];
   int32_t sums32[8];  // of the codes
   int32_t sums16[16];
+  // One digit, per 16 columns: -32 times the sums of columns 0 and 1 and of 2 and 3 of every four.
+  int16_t starts16[16][2];
   int32_t unused[8];
 };
 
@@ -125,7 +127,7 @@ struct WordUnit {
   ActivationSums sums;
 };
 
-static_assert(sizeof(WideUnit) == 768 && sizeof(DigitUnit) == 512 && sizeof(WordUnit) == 768);
+static_assert(sizeof(WideUnit) == 832 && sizeof(DigitUnit) == 576 && sizeof(WordUnit) == 832);
 
 // 128 columns of a row as two bf16 each, high + low = x but for 2^-17 of it, for bf16 tiles.
 struct PairUnit {

@@ -1,5 +1,5 @@
-// The AVX-VNNI kernel gives the bits of the AVX2 kernel. It runs in the encoding of AVX-512 (EVEX):
-// what this leaves unproven on a machine without AVX-VNNI is the compiler's encoding alone.
+// The AVX-VNNI kernel gives the bits of the AVX2 kernel: in the encoding of AVX-512 (EVEX), which
+// more processors have, and in its own (VEX) where there is AVX-VNNI.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,8 +24,8 @@ bool supported(InstructionSet set) {
   return std::find(sets.begin(), sets.end(), set) != sets.end();
 }
 
-std::vector<float> avx2_product(const cpu::PackedMatrix& weight, const std::vector<float>& x,
-                                int64_t rows, ThreadPool& pool) {
+std::vector<float> matmul_product(const cpu::PackedMatrix& weight, const std::vector<float>& x,
+                                  int64_t rows, ThreadPool& pool) {
   std::vector<std::byte> scratch(cpu::matmul_scratch_bytes(rows, weight.columns()));
   std::vector<float> out(static_cast<size_t>(rows * weight.rows()), std::nanf(""));
   const cpu::DenseProduct products[] = {{&weight, out.data(), weight.rows()}};
@@ -73,10 +73,33 @@ TEST(AvxVnni, HasTheBitsOfAvx2) {
           digit ? ops::ActivationMode::kDigit : ops::ActivationMode::kWide, pool);
       if (weight.view().unit.codes >= cpu::CodeKind::kBF16) continue;
       for (const int64_t rows : {1, 2, 3, 4, 5, 6, 8, 13}) {
-        const std::vector<float> expected = avx2_product(weight, x, rows, pool),
+        const std::vector<float> expected = matmul_product(weight, x, rows, pool),
                                  out = avxvnni_product(weight, x, rows, digit, pool);
         ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0)
             << form.name << (digit ? " digit" : " wide") << " M " << rows;
+      }
+    }
+  }
+}
+
+// The kernel in its own encoding (VEX), as matmul() takes it.
+TEST(AvxVnni, HasTheBitsOfAvx2InItsOwnEncoding) {
+  if (!supported(InstructionSet::kAvxVnni)) GTEST_SKIP() << "no AVX-VNNI here";
+  ThreadPool pool(1);
+  for (const MatrixForm& form : all_forms()) {
+    const int64_t columns = (530 + form.column_step - 1) / form.column_step * form.column_step;
+    const RandomMatrix source(form, 37, columns, 51);
+    std::vector<float> x(static_cast<size_t>(33 * columns));
+    Random random(53);
+    for (float& value : x) value = random.normal() * (random.next() % 97 == 0 ? 1000.0f : 1.0f);
+    for (const auto mode : {ops::ActivationMode::kWide, ops::ActivationMode::kDigit}) {
+      const cpu::PackedMatrix by_avx2(source.encoded(), InstructionSet::kAvx2, mode, pool),
+          by_vnni(source.encoded(), InstructionSet::kAvxVnni, mode, pool);
+      for (const int64_t rows : {1, 2, 3, 4, 5, 6, 8, 13, 33}) {
+        const std::vector<float> expected = matmul_product(by_avx2, x, rows, pool),
+                                 out = matmul_product(by_vnni, x, rows, pool);
+        ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0)
+            << form.name << " M " << rows;
       }
     }
   }

@@ -49,6 +49,13 @@ struct Avx2Lanes {
   static constexpr int64_t kWordsFrom = 3, kDirectWords = 4;
   static constexpr int64_t direct_bytes(bool digit) { return digit ? 4 : 2; }
   static constexpr bool kOffsetFirst = false;
+  // Sums of 6-bit codes in 16 bits start at their offset's part, and need no widening within 16
+  // columns.
+  static constexpr bool kStartsSix = true;
+  // A sum starts as its first products instead of zero.
+  static constexpr bool kStartsWithProducts = true;
+  // Tiles that read units fetch the next unit meanwhile.
+  static constexpr bool kFetchAhead = true;
   // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with
   // digits in +-127.
   static constexpr int kNibbleChain = 8, kFiveChain = 4, kSixChain = 2;
@@ -142,11 +149,48 @@ struct Avx2Lanes {
           : [a] "m"(a), [codes_low] "x"(codes.low), [codes_high] "x"(codes.high));
     }
   }
+  // The first products of a sum, in the sum's own registers: neither zero nor addition.
+  template <Product kProduct>
+  SLUICE_INLINE Ints tile_products(Codes codes, const uint8_t* activation) {
+    using Dword = int32_t __attribute__((may_alias, aligned(1)));
+    const auto& a = *reinterpret_cast<const Dword*>(activation);
+    Ints sums;
+    if constexpr (kProduct == Product::kWords) {
+      asm("vpbroadcastd %[a], %[high]\n\t"
+          "vpmaddwd %[high], %[codes_low], %[low]\n\t"
+          "vpmaddwd %[high], %[codes_high], %[high]"
+          : [low] "=&x"(sums.low), [high] "=&x"(sums.high)
+          : [a] "m"(a), [codes_low] "x"(codes.low), [codes_high] "x"(codes.high));
+    } else {
+      static_assert(kProduct == Product::kUnsigned, "signed codes are read as words");
+      asm("vpbroadcastd %[a], %[high]\n\t"
+          "vpmaddubsw %[high], %[codes_low], %[low]\n\t"
+          "vpmaddubsw %[high], %[codes_high], %[high]"
+          : [low] "=&x"(sums.low), [high] "=&x"(sums.high)
+          : [a] "m"(a), [codes_low] "x"(codes.low), [codes_high] "x"(codes.high));
+    }
+    return sums;
+  }
   template <bool kWide>
   SLUICE_INLINE Ints widen(Ints sums) {
     if constexpr (kWide) return sums;
     const __m256i ones = _mm256_set1_epi16(1);
     return {_mm256_madd_epi16(sums.low, ones), _mm256_madd_epi16(sums.high, ones)};
+  }
+  // Sums in 16 bits, widened by the product with their scale.
+  SLUICE_INLINE Ints multiply_pairs(Ints sums, const int32_t* pairs) {
+    const auto* scales = reinterpret_cast<const uint8_t*>(pairs);
+    return {_mm256_madd_epi16(sums.low, load_half(scales)),
+            _mm256_madd_epi16(sums.high, load_half(scales + 32))};
+  }
+  SLUICE_INLINE __m256i pairs_of(const uint8_t* bytes) {
+    const __m256i words =
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+    return _mm256_blend_epi16(words, _mm256_slli_epi32(words, 16), 0xaa);
+  }
+  SLUICE_INLINE void store_pairs(int32_t* pairs, const uint8_t* bytes) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs), pairs_of(bytes));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs + 8), pairs_of(bytes + 8));
   }
   SLUICE_INLINE Ints add_ints(Ints a, Ints b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
