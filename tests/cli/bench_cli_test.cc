@@ -44,7 +44,7 @@ TEST(BenchCommand, OneDocumentAndAPicture) {
       EXPECT_GT(figure.find(key)->find("median")->as_double().value_or(0), 0) << key;
     EXPECT_GT(figure.find("read_bytes")->as_int64().value_or(0), 0);
   }
-  EXPECT_EQ(document.find("operations")->members().size(), 3u) << result.out;
+  EXPECT_EQ(document.find("operations")->members().size(), 4u) << result.out;
   EXPECT_EQ(document.find("left_out")->items().size(), 0u) << result.out;
 
   std::ifstream file(picture);
