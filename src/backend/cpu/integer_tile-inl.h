@@ -270,7 +270,7 @@ void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const ui
     }
   } else {
     for (int pair = 0; pair < 4; ++pair) {
-      for (int g = 0; Lanes::kFetchAhead && g < kGroups; ++g) {
+      for (int g = 0; g < kGroups; ++g) {
         if (units.next[g] != nullptr) {
           prefetch(units.next[g], piece_begin(units.next_lines, 4, pair),
                    piece_begin(units.next_lines, 4, pair + 1));
@@ -352,6 +352,9 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
     for (int g = 0; g < kGroups; ++g) Lanes::store(results[row][g], Lanes::broadcast(0.0f));
   }
   TileUnits<kGroups> units{{}, lines, scale_shift_of(shape), {}, shape.bytes / kLine};
+  // Where asking ahead was measured to pay for one row, it pays for a tile that reads memory
+  // itself.
+  const bool fetches = fetch_of(call) != nullptr;
   for (int64_t u = 0; u < weight.units_per_group; ++u) {
     for (int g = 0; g < kGroups; ++g) {
       // A lone last group is multiplied twice: a tile of one would double the code.
@@ -365,11 +368,11 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
       }
     }
     const bool more = u + 1 < weight.units_per_group;
-    if constexpr (!is_panel(kRead) && Lanes::kFetchAhead) {
+    if constexpr (!is_panel(kRead)) {
       for (int g = 0; g < kGroups; ++g) {
         const int64_t next = more ? group + g : group + kGroups + g;
         units.next[g] =
-            next < last
+            fetches && next < last
                 ? weight.units + (next * weight.units_per_group + (more ? u + 1 : 0)) * shape.bytes
                 : nullptr;
       }

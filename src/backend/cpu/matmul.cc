@@ -213,7 +213,8 @@ class Pieces {
     call.last_group = edge(i + 1);
     call.out = product.out + part_.first * product.stride;
     call.stride = product.stride;
-    if (call.rows <= kReadOnceRows) call.fetch = fetch_.of(weight.unit.codes);
+    if (call.rows <= kReadOnceRows || !is_float(weight.unit))
+      call.fetch = fetch_.of(weight.unit.codes);
     if (call.first_group < call.last_group)
       choose_kernel(wanted_for(matrix(product), call.rows, part_.prompt)).product(call);
   }
@@ -223,7 +224,8 @@ class Pieces {
   // four microseconds, against which taking it costs nothing.
   static constexpr size_t kLeastBytes = 64 * 1024;
   static constexpr int64_t kMostPieces = 16;
-  // The most rows that are limited by reading the weights on every class.
+  // The most rows of float codes that are limited by reading the weights on every class; tiles of
+  // integer codes see for themselves.
   static constexpr int64_t kReadOnceRows = 2;
 
   static const PackedMatrix& matrix(const DenseProduct& product) {
@@ -292,10 +294,9 @@ void multiply_part(std::span<const DenseProduct* const> set, const RowSpan& inpu
 }  // namespace
 
 ops::ActivationMode default_mode(InstructionSet set) {
-  return set == InstructionSet::kAvx2 || set == InstructionSet::kAvxVnni ||
-                 set == InstructionSet::kAvx512
-             ? ops::ActivationMode::kByFormat
-             : ops::ActivationMode::kWide;
+  return set == InstructionSet::kPortable || set == InstructionSet::kAmx
+             ? ops::ActivationMode::kWide
+             : ops::ActivationMode::kByFormat;
 }
 
 size_t packed_bytes(const EncodedMatrix& source, InstructionSet, ops::ActivationMode) {

@@ -54,8 +54,6 @@ struct Avx2Lanes {
   static constexpr bool kStartsSix = true;
   // A sum starts as its first products instead of zero.
   static constexpr bool kStartsWithProducts = true;
-  // Tiles that read units fetch the next unit meanwhile.
-  static constexpr bool kFetchAhead = true;
   // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with
   // digits in +-127.
   static constexpr int kNibbleChain = 8, kFiveChain = 4, kSixChain = 2;

@@ -13,10 +13,10 @@ struct Lanes : Avx2Lanes {
   static constexpr bool kSignedBytes = true;
   static constexpr int64_t kWordsFrom = 5, kDirectWords = 0;
   static constexpr int64_t direct_bytes(bool) { return 4; }
-  static constexpr bool kOffsetFirst = true;    // the offset's part is where the sums start
-  static constexpr bool kStartsSix = false;     // sums in 32 bits
+  static constexpr bool kOffsetFirst = true;          // the offset's part is where the sums start
+  static constexpr bool kStartsSix = false;           // sums in 32 bits
   static constexpr bool kStartsWithProducts = false;  // dot products add up
-  static constexpr int kSignedOffsetShift = 7;  // VPDPBUSD takes unsigned weights
+  static constexpr int kSignedOffsetShift = 7;        // VPDPBUSD takes unsigned weights
   static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
 
   SLUICE_INLINE Codes signed_line(const uint8_t* line) {
