@@ -43,10 +43,10 @@ PackedMatrix::PackedMatrix(const EncodedMatrix& source, InstructionSet set,
                            ops::ActivationMode mode, ThreadPool& pool)
     : Matrix(source, bytes_for(source)),
       set_(set),
-      mode_(resolved(mode, plan_for(source).shape.codes)),
       activations_(source.activations),
       input_scale_(source.input_scale) {
   const PackPlan plan = plan_for(source);
+  mode_ = resolved(mode, plan.shape.codes);
   const Extent extent = extent_of(source, plan.shape);
   block_ = PageBlock(extent.bytes);
   const auto at = [&](size_t offset) { return reinterpret_cast<float*>(block_.data() + offset); };

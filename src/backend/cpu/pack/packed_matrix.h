@@ -33,7 +33,7 @@ class PackedMatrix final : public ops::Matrix {
   PageBlock block_;
   PackedView view_;
   InstructionSet set_;
-  ops::ActivationMode mode_;
+  ops::ActivationMode mode_ = ops::ActivationMode::kWide;
   ActivationScheme activations_;
   TensorScale input_scale_;
 };
