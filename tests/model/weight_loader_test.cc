@@ -8,23 +8,23 @@ namespace {
 constexpr uint64_t kGiga = 1'000'000'000;
 
 // A 27B of 16.8 GB that takes 16.4 packed.
-uint64_t excess(uint64_t available) {
-  return WeightLoader::excess_bytes(168 * kGiga / 10, 164 * kGiga / 10, available);
+bool stays_cached(uint64_t available) {
+  return WeightLoader::stays_cached(168 * kGiga / 10, 164 * kGiga / 10, available);
 }
 
 TEST(WeightLoader, AFileThatFitsBesideItsWeightsStaysCached) {
-  EXPECT_EQ(excess(60 * kGiga), 0u);
-  EXPECT_EQ(excess(50 * kGiga), 0u);  // 33.6 left, the half of which the file takes
+  EXPECT_TRUE(stays_cached(60 * kGiga));
+  EXPECT_TRUE(stays_cached(388 * kGiga / 10));  // 22.4 left, three quarters of which it takes
 }
 
-TEST(WeightLoader, AsMuchLeavesTheCacheAsHalfOfTheRestCannotHold) {
-  EXPECT_EQ(excess(22 * kGiga), 14 * kGiga);  // 5.6 left, 2.8 for the file
-  EXPECT_EQ(excess(40 * kGiga), 5 * kGiga);
+TEST(WeightLoader, AFileThatDoesNotFitBesideItsWeightsLeavesTheCache) {
+  EXPECT_FALSE(stays_cached(387 * kGiga / 10));
+  EXPECT_FALSE(stays_cached(24 * kGiga));
 }
 
 TEST(WeightLoader, NothingLeftForgetsAll) {
-  EXPECT_EQ(excess(164 * kGiga / 10), 168 * kGiga / 10);
-  EXPECT_EQ(excess(kGiga), 168 * kGiga / 10);
+  EXPECT_FALSE(stays_cached(164 * kGiga / 10));
+  EXPECT_FALSE(stays_cached(kGiga));
 }
 
 }  // namespace

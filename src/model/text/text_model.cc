@@ -28,9 +28,9 @@ Result<std::unique_ptr<TextModel>> TextModel::load(const checkpoint::Checkpoint&
   const uint64_t total = WeightLoader::stored_bytes(binding, Part::kText) +
                          (with_mtp ? WeightLoader::stored_bytes(binding, Part::kMtp) : 0);
   const WeightBytes packed = weight_bytes(binding, backend, with_mtp);
-  const uint64_t excess =
-      WeightLoader::excess_bytes(total, packed.text + packed.mtp, available_memory());
-  WeightLoader loader(checkpoint, binding, backend, options.progress, total, excess);
+  const bool stays_cached =
+      WeightLoader::stays_cached(total, packed.text + packed.mtp, available_memory());
+  WeightLoader loader(checkpoint, binding, backend, options.progress, total, stays_cached);
 
   std::unique_ptr<TextModel> model(new TextModel());
   Weights& weights = *model->weights_;

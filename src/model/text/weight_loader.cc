@@ -72,9 +72,9 @@ uint64_t WeightLoader::stored_bytes(const BoundWeight& weight) {
   return bytes;
 }
 
-uint64_t WeightLoader::excess_bytes(uint64_t stored, uint64_t packed, uint64_t available) {
+bool WeightLoader::stays_cached(uint64_t stored, uint64_t packed, uint64_t available) {
   const uint64_t left = available > packed ? available - packed : 0;
-  return stored > left / 2 ? stored - left / 2 : 0;
+  return stored <= left - left / 4;
 }
 
 const BoundWeight& WeightLoader::find(const std::string& role) const {
@@ -108,16 +108,14 @@ Status WeightLoader::matrix(const std::string& role, MatrixPointer& out, ops::Ma
 }
 
 // The peak while loading stays within the plan: pages of a file that were repacked are not read
-// again. What cannot stay cached anyway is given back, so that the kernel need not choose.
+// again. What cannot all stay cached is given back whole: the kernel would make room by taking what
+// it has not seen used for longest, which are the weights not packed yet; and memory just given
+// back is cheaper to pack into than memory that a virtual machine must first get from its host
+// (docs/decisions/loading.md).
 void WeightLoader::drop_source(const BoundWeight& weight) {
   for (const checkpoint::StoredTensor* stored : weight.stored) {
     const MappedFile& mapping = checkpoint_.mapping(*stored);
-    if (excess_ == 0) {
-      mapping.drop(stored->bytes);
-      continue;
-    }
-    mapping.forget(stored->bytes);
-    excess_ -= std::min<uint64_t>(excess_, stored->bytes.size());
+    stays_cached_ ? mapping.drop(stored->bytes) : mapping.forget(stored->bytes);
   }
 }
 

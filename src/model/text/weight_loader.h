@@ -18,21 +18,20 @@ class WeightLoader {
   using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
   // `total`: stored bytes of all parts that will be loaded; `done` runs on from part to part.
-  // `excess`: how many of them leave the system's page cache behind their packing.
+  // `stays_cached`: whether the system's page cache keeps the files (below).
   WeightLoader(const checkpoint::Checkpoint& checkpoint, const Binding& binding,
-               ops::Backend& backend, Progress progress, uint64_t total, uint64_t excess)
+               ops::Backend& backend, Progress progress, uint64_t total, bool stays_cached)
       : checkpoint_(checkpoint),
         binding_(binding),
         backend_(backend),
         progress_(std::move(progress)),
         total_(total),
-        excess_(excess) {}
+        stays_cached_(stays_cached) {}
 
-  // How many of a model's `stored` bytes cannot stay cached beside its `packed` ones. Half of what
-  // those leave of the `available` memory is for keys, values and others. 0: the next start finds
-  // the file warm. Else the kernel would have to make room itself, and it takes first what it has
-  // not seen used for longest: the weights not packed yet.
-  static uint64_t excess_bytes(uint64_t stored, uint64_t packed, uint64_t available);
+  // Whether a model's `stored` bytes stay cached beside its `packed` ones, so that the next start
+  // finds the file warm: a quarter of what those leave of the `available` memory is for keys,
+  // values and others. If not, all of them leave the cache, each behind its packing.
+  static bool stays_cached(uint64_t stored, uint64_t packed, uint64_t available);
 
   // Must come before vector(): allocates one buffer for all vectors of the part.
   Result<std::unique_ptr<ops::DeviceBuffer>> begin_vectors(Part part);
@@ -61,7 +60,7 @@ class WeightLoader {
   ops::Backend& backend_;
   Progress progress_;
   uint64_t done_ = 0, total_ = 0;
-  uint64_t excess_ = 0;
+  bool stays_cached_ = true;
   std::vector<const ops::Matrix*> products_;  // those that were loaded for products
   ops::DeviceBuffer* vectors_ = nullptr;
   int64_t next_ = 0;  // element of vectors_
