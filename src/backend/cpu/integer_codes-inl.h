@@ -11,9 +11,10 @@ struct alignas(64) ScaleLines {
   float scale[16][kGroupRows];
   float min[16][kGroupRows];
   float super[kGroupRows];        // split scales: what each is times, 1 for none
-  int32_t pairs[16][kGroupRows];  // split scales of 6-bit codes, each as two words
+  int32_t pairs[16][kGroupRows];  // split scales that are integers, each as two words, where read
 };
 
+template <bool kSplit, typename Set = Lanes>
 SLUICE_INLINE void decode_k4_scales(const UnitShape& shape, const uint8_t* unit,
                                     ScaleLines& lines) {
   const Floats d = Lanes::from_f16(unit + shape.super_offset);
@@ -32,8 +33,14 @@ SLUICE_INLINE void decode_k4_scales(const UnitShape& shape, const uint8_t* unit,
   Lanes::store_line(bytes[3],
                     Lanes::or_bits(Lanes::and_mask(Lanes::template shift_right<4>(third), 0x0f),
                                    Lanes::and_mask(Lanes::template shift_right<2>(second), 0x30)));
+  if constexpr (kSplit) Lanes::store(lines.super, d);
   for (int s = 0; s < 8; ++s) {
-    Lanes::store(lines.scale[s], Lanes::multiply(Lanes::from_u8(bytes[0] + 16 * s), d));
+    if constexpr (kSplit && Lanes::kSums16) {
+      Set::store_pairs(lines.pairs[s], bytes[0] + 16 * s);
+    } else {
+      const Floats scale = Lanes::from_u8(bytes[0] + 16 * s);
+      Lanes::store(lines.scale[s], kSplit ? scale : Lanes::multiply(scale, d));
+    }
     Lanes::store(lines.min[s], Lanes::multiply(Lanes::from_u8(bytes[2] + 16 * s), dmin));
   }
 }
@@ -41,7 +48,7 @@ SLUICE_INLINE void decode_k4_scales(const UnitShape& shape, const uint8_t* unit,
 // kSplit: integer scales stay integers, apart from the float that they share.
 template <bool kSplit, typename Set = Lanes>
 SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, ScaleLines& lines) {
-  if (shape.scales == ScaleKind::kK4) return decode_k4_scales(shape, unit, lines);
+  if (shape.scales == ScaleKind::kK4) return decode_k4_scales<kSplit>(shape, unit, lines);
   const uint8_t* stored = unit + shape.scale_offset;
   const int groups = shape.scale_groups;
   if constexpr (kSplit) Lanes::store(lines.super, Lanes::broadcast(1.0f));
@@ -75,7 +82,7 @@ SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, Sc
         Lanes::store(lines.super, d);
         for (int s = 0; s < groups; ++s) {
           Lanes::store(lines.scale[s], Lanes::from_i8(stored + 16 * s));
-          if constexpr (Lanes::kStartsSix) Set::store_pairs(lines.pairs[s], stored + 16 * s);
+          if constexpr (Lanes::kSums16) Set::store_pairs(lines.pairs[s], stored + 16 * s);
         }
         break;
       }
@@ -119,10 +126,12 @@ SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, Sc
 enum class Source : uint8_t {
   kNibble,
   kNibbleTable,
+  kSmallTable,  // of values in +-kSmallLevel, read 32 too high
   kFive,
   kSix,
   kByte,
   kNibblePanel,
+  kSmallPanel,
   kFivePanel,
   kSixPanel,
   kSignedPanel,
@@ -141,6 +150,7 @@ constexpr bool is_signed(Source source) {
 constexpr Source panel_of(Source source) {
   if (is_signed(source)) return Source::kSignedPanel;
   if (source == Source::kSix) return Source::kSixPanel;
+  if (source == Source::kSmallTable) return Source::kSmallPanel;
   return source == Source::kFive && Lanes::kFiveChain != Lanes::kNibbleChain ? Source::kFivePanel
                                                                              : Source::kNibblePanel;
 }
@@ -148,7 +158,44 @@ constexpr Source panel_of(Source source) {
 // Power of two by which codes of this source are stored too high, as a shift; -1 for none.
 constexpr int offset_shift(Source source) {
   if (source == Source::kSix || source == Source::kSixPanel) return 5;
+  if (source == Source::kSmallTable || source == Source::kSmallPanel) return 5;
   return is_signed(source) ? Lanes::kSignedOffsetShift : -1;
+}
+
+// Codes with integer scales of at most 8 bits, but for what the scales of a unit share.
+constexpr bool has_integer_scales(Source source) {
+  return source == Source::kNibble || source == Source::kNibblePanel || source == Source::kFive ||
+         source == Source::kFivePanel || source == Source::kSix || source == Source::kSixPanel;
+}
+
+// Whether sums in 16 bits start at the offset's part: of a digit, they then end where they fit,
+// whatever they pass.
+constexpr bool starts_at_offset(Source source, bool digit, bool words) {
+  return Lanes::kSums16 && digit && !words && offset_shift(source) == 5;
+}
+
+// Whether they are widened by the product with their scale.
+constexpr bool widens_by_scale(Source source, bool digit, bool words) {
+  return Lanes::kSums16 && digit && !words && has_integer_scales(source);
+}
+
+// The largest value of either sign with which the sum over 32 columns of a digit fits 16 bits.
+constexpr int kSmallLevel = 16;
+
+[[maybe_unused]] bool is_small_table(const PackedView& weight) {
+  if (weight.unit.codes != CodeKind::kNibbleTable) return false;
+  for (const int8_t value : weight.table) {
+    if (value < -kSmallLevel || value > kSmallLevel) return false;
+  }
+  return true;
+}
+
+template <Source kSource>
+SLUICE_INLINE Codes table_of(const PackedView& weight) {
+  if constexpr (kSource != Source::kSmallTable) return Lanes::load_table(weight.table);
+  int8_t values[16];
+  for (int i = 0; i < 16; ++i) values[i] = static_cast<int8_t>(weight.table[i] + 32);
+  return Lanes::load_table(values);
 }
 
 // Lines whose products a set can add up before they must be widened.
@@ -175,7 +222,7 @@ SLUICE_INLINE Codes decode_line(const uint8_t* codes, const Codes table, int pai
     }
     const Codes both = Lanes::load_line(codes + kLine * line);
     Codes low = Lanes::and_mask(side == 0 ? both : Lanes::template shift_right<4>(both), 0x0f);
-    if constexpr (kSource == Source::kNibbleTable) {
+    if constexpr (kSource == Source::kNibbleTable || kSource == Source::kSmallTable) {
       low = Lanes::lookup(table, low);
     } else if constexpr (kSource == Source::kFive) {
       const Codes high = Lanes::load_line(codes + kLine * (2 * j + 1));
@@ -212,8 +259,10 @@ struct Activations {
     return kCodeBytes + 4 * segment +
            (kHalf ? offsetof(ActivationSums, sums16) : offsetof(ActivationSums, sums32));
   }
+  template <bool kHalf>
   static constexpr int64_t start(int segment) {
-    return kCodeBytes + 4 * segment + offsetof(ActivationSums, starts16);
+    return kCodeBytes + 4 * segment +
+           (kHalf ? offsetof(ActivationSums, starts16) : offsetof(ActivationSums, starts32));
   }
 };
 

@@ -9,10 +9,11 @@
 // then in ascending order
 //   wide:  u += float(I) * scale - float(sum of activations) * min;  per unit
 //   y += u * activation scale
-//   digit: y += (float(I) * activation scale) * scale - (...) * min
-//   digit, scales per 16: u += (float(I0) * scale0 + float(I1) * scale1) * activation scale;
-//   per unit y -= (...) * min, then y += u * what the unit's scales share
-// with fused multiply-adds where the set has them.
+//   digit: u += (float(I) * scale) * activation scale; scales per 16:
+//   u += (float(I0) * scale0 + float(I1) * scale1) * activation scale; per unit
+//   y -= (float(sum of activations) * activation scale) * min, then y += u * what its scales share
+// with fused multiply-adds where the set has them. Integer scales of a digit stay integers, so that
+// float(I) * scale may as well be an integer product where both are exact.
 #pragma once
 
 #include "backend/cpu/integer_codes-inl.h"
@@ -25,16 +26,17 @@ namespace {
 
 // One or two rows times one unit: both granules of a pair at once, so that each line is loaded
 // once. kHalf: a scale covers 16 columns instead of 32 or more. fetch: null for none.
-template <Source kSource, bool kHalf, bool kMin, bool kDigit, int kRows>
+template <Source kSource, bool kHalf, bool kMin, bool kDigit, int kRows, typename Set = Lanes>
 SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const ScaleLines& lines,
                                  int scale_shift, const uint8_t* activations,
                                  const FetchDistance* fetch, int64_t quarter,
                                  Floats (&totals)[kRows]) {
   using Form = Activations<kDigit, false>;
-  constexpr bool kUnits = sums_units<kHalf, kDigit>();
+  constexpr bool kStarts = starts_at_offset(kSource, kDigit, false);
+  constexpr bool kByScale = widens_by_scale(kSource, kDigit, false);
   constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
   constexpr int kChain =
-      chain_lines(kSource) < kSegmentLines ? chain_lines(kSource) : kSegmentLines;
+      kStarts || chain_lines(kSource) > kSegmentLines ? kSegmentLines : chain_lines(kSource);
   Floats unit_sums[kRows];
   for (int row = 0; row < kRows; ++row) unit_sums[row] = Lanes::broadcast(0.0f);
 
@@ -50,7 +52,15 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
         for (int row = 0; row < kRows; ++row) {
           SLUICE_UNROLL
           for (int digit = 0; digit < Form::kDigits; ++digit) {
-            part[0][row][digit] = part[1][row][digit] = Lanes::zero();
+            SLUICE_UNROLL
+            for (int side = 0; side < 2; ++side) {
+              part[side][row][digit] = Lanes::zero();
+              if constexpr (kStarts) {
+                const int at = kSegments * (2 * pair + side) + segment;
+                part[side][row][digit] = Lanes::template shifted_broadcast<0>(
+                    activations + row * Form::kBytes + Form::template start<kHalf>(at));
+              }
+            }
           }
         }
         SLUICE_UNROLL
@@ -76,7 +86,13 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
           for (int row = 0; row < kRows; ++row) {
             SLUICE_UNROLL
             for (int digit = 0; digit < Form::kDigits; ++digit) {
-              const Ints wide = Lanes::template widen<is_signed(kSource)>(part[side][row][digit]);
+              Ints wide;
+              if constexpr (kByScale) {
+                const int at = kSegments * (2 * pair + side) + segment;
+                wide = Set::multiply_pairs(part[side][row][digit], lines.pairs[at]);
+              } else {
+                wide = Lanes::template widen<is_signed(kSource)>(part[side][row][digit]);
+              }
               Ints& sum = sums[side][segment][row][digit];
               sum = chain == 0 ? wide : Lanes::add_ints(sum, wide);
             }
@@ -90,6 +106,17 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
       SLUICE_UNROLL
       for (int segment = 0; segment < kSegments; ++segment) {
         const int granule = 2 * pair + side, at = kSegments * granule + segment;
+        if constexpr (kByScale) {
+          if (segment + 1 < kSegments) continue;
+          SLUICE_UNROLL
+          for (int row = 0; row < kRows; ++row) {
+            Ints whole = sums[side][0][row][0];
+            if constexpr (kHalf) whole = Lanes::add_ints(whole, sums[side][1][row][0]);
+            add_granule<Form>(Lanes::to_float(whole), granule, activations + row * Form::kBytes,
+                              unit_sums[row]);
+          }
+          continue;
+        }
         const int index = kHalf ? at : granule >> scale_shift;
         const Floats scale = Lanes::load(lines.scale[index]);
         SLUICE_UNROLL
@@ -97,22 +124,20 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
           const uint8_t* a = activations + row * Form::kBytes;
           Ints whole = sums[side][segment][row][0];
           if constexpr (!kDigit) whole = Lanes::join_digits(whole, sums[side][segment][row][1]);
-          if constexpr (offset_shift(kSource) >= 0) {
+          if constexpr (offset_shift(kSource) >= 0 && !kStarts) {
             whole = Lanes::subtract(whole, Lanes::template shifted_broadcast<offset_shift(kSource)>(
                                                a + Form::template sum<kHalf>(at)));
           }
           add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, lines.min[index], granule, at, a,
-                                                firsts[row], kUnits ? unit_sums[row] : totals[row]);
+                                                firsts[row], unit_sums[row]);
         }
       }
     }
   }
-  if constexpr (kUnits) {
-    SLUICE_UNROLL
-    for (int row = 0; row < kRows; ++row) {
-      add_unit<Form, kHalf, kMin, kDigit>(unit_sums[row], lines, activations + row * Form::kBytes,
-                                          totals[row]);
-    }
+  SLUICE_UNROLL
+  for (int row = 0; row < kRows; ++row) {
+    add_unit<Form, kHalf, kMin, kDigit>(unit_sums[row], lines, scale_shift,
+                                        activations + row * Form::kBytes, totals[row]);
   }
 }
 
@@ -123,7 +148,7 @@ void multiply_direct(const ProductCall& call) {
   const PackedView& weight = *call.weight;
   const UnitShape& shape = weight.unit;
   const int scale_shift = scale_shift_of(shape);
-  const Codes table = Lanes::load_table(weight.table);
+  const Codes table = table_of<kSource>(weight);
   const FetchDistance* const fetch = fetch_of(call);
   const int64_t quarter = quarter_bytes(shape);
   alignas(64) ScaleLines lines;
@@ -133,7 +158,7 @@ void multiply_direct(const ProductCall& call) {
     Floats totals[kRows];
     for (int row = 0; row < kRows; ++row) totals[row] = Lanes::broadcast(0.0f);
     for (int64_t u = 0; u < weight.units_per_group; ++u) {
-      decode_scales<kHalf && kDigit>(shape, unit, lines);
+      decode_scales<kDigit>(shape, unit, lines);
       multiply_unit<kSource, kHalf, kMin, kDigit, kRows>(
           unit + shape.code_offset, table, lines, scale_shift, activations, fetch, quarter, totals);
       unit += shape.bytes;
@@ -144,9 +169,12 @@ void multiply_direct(const ProductCall& call) {
 }
 
 // Whether so many rows are to come as WordUnit; run_integer_product relies on the answer.
-[[maybe_unused]] bool wants_words(const UnitShape& shape, bool digit, int64_t rows) {
-  const bool is_signed = shape.codes == CodeKind::kByte || shape.codes == CodeKind::kNibbleTable;
-  return (is_signed && !Lanes::kSignedBytes) || (!digit && rows >= Lanes::kWordsFrom);
+[[maybe_unused]] bool wants_words(const PackedView& weight, bool digit, int64_t rows) {
+  const CodeKind codes = weight.unit.codes;
+  const bool is_signed = codes == CodeKind::kByte || codes == CodeKind::kNibbleTable;
+  if (is_signed && !Lanes::kSignedBytes)
+    return !(digit && Lanes::kSums16 && is_small_table(weight));
+  return !digit && rows >= Lanes::kWordsFrom;
 }
 
 template <Source kSource, bool kHalf, bool kMin, bool kDigit>
@@ -165,8 +193,13 @@ void multiply_any(const ProductCall& call) {
 
 template <Source kSource, bool kHalf, bool kMin>
 void multiply_mode(const ProductCall& call) {
-  if (call.digit) return multiply_any<kSource, kHalf, kMin, true>(call);
-  multiply_any<kSource, kHalf, kMin, false>(call);
+  if constexpr (kSource == Source::kSmallTable) {
+    if (call.rows == 1) return multiply_direct<kSource, kHalf, kMin, true, 1>(call);
+    return multiply_tiled<kSource, kHalf, kMin, true, false>(call);
+  } else {
+    if (call.digit) return multiply_any<kSource, kHalf, kMin, true>(call);
+    multiply_any<kSource, kHalf, kMin, false>(call);
+  }
 }
 
 template <Source kSource>
@@ -190,6 +223,9 @@ void run_integer_product(const ProductCall& call) {
     case CodeKind::kNibble:
       return multiply_source<Source::kNibble>(call);
     case CodeKind::kNibbleTable:
+      if constexpr (Lanes::kSums16) {
+        if (!call.words) return multiply_source<Source::kSmallTable>(call);
+      }
       return multiply_source<Source::kNibbleTable>(call);
     case CodeKind::kFive:
       return multiply_source<Source::kFive>(call);

@@ -20,36 +20,28 @@ struct alignas(64) CodePanel {
   uint8_t lines[kWords ? 128 : 64][kLine];
 };
 
-// Whether a unit has a sum of its own before it is added to the row's.
-template <bool kHalf, bool kDigit>
-constexpr bool sums_units() {
-  return kHalf || !kDigit;
-}
-
-// A granule of digits with scales per 16: both segments' sums times their scales, added, times the
-// activations' scale.
+// A granule of digits, its exact sums times their scales, times the activations' scale.
 template <typename Form>
 SLUICE_INLINE void add_granule(Floats value, int granule, const uint8_t* activations, Floats& sum) {
   sum = Lanes::fma(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule), sum);
 }
 
-// The exact sum of segment `at`, which lies in `granule`, with its scale, and its minimum's part.
-// `first` keeps a granule's first segment until its second comes, where they go together.
+// Adds to a unit's sum the exact sum of segment `at`, which lies in `granule`, with its scale; wide
+// also its minimum's part. `first` keeps a granule's first segment until its second comes, where
+// they go together.
 template <typename Form, bool kHalf, bool kMin, bool kDigit>
 SLUICE_INLINE void add_scaled(Ints whole, const Floats scale, const float* min, int granule, int at,
                               const uint8_t* activations, Floats& first, Floats& sum) {
-  Floats value = Lanes::to_float(whole);
-  if constexpr (kHalf && kDigit) {
+  const Floats value = Lanes::to_float(whole);
+  if constexpr (kDigit && !kHalf) {
+    add_granule<Form>(Lanes::multiply(value, scale), granule, activations, sum);
+  } else if constexpr (kDigit) {
     if (at % 2 == 0) {
       first = Lanes::multiply(value, scale);
     } else {
       add_granule<Form>(Lanes::fma(value, scale, first), granule, activations, sum);
     }
   } else {
-    if constexpr (kDigit) {
-      value =
-          Lanes::multiply(value, Lanes::broadcast_load(activations + Form::kScale + 4 * granule));
-    }
     sum = Lanes::fma(value, scale, sum);
     if constexpr (kMin) {
       const uint8_t* codes = activations + Form::template minimum<kHalf>(at);
@@ -58,16 +50,18 @@ SLUICE_INLINE void add_scaled(Ints whole, const Floats scale, const float* min, 
   }
 }
 
-// A unit's sum becomes part of the row's.
+// A unit's sum becomes part of the row's, with one digit together with the minima.
 template <typename Form, bool kHalf, bool kMin, bool kDigit>
-SLUICE_INLINE void add_unit(Floats sum, const ScaleLines& lines, const uint8_t* activations,
-                            Floats& total) {
+SLUICE_INLINE void add_unit(Floats sum, const ScaleLines& lines, int scale_shift,
+                            const uint8_t* activations, Floats& total) {
   if constexpr (!kDigit) {
     total = Lanes::fma(sum, Lanes::broadcast_load(activations + Form::kScale), total);
-  } else if constexpr (kHalf) {
-    for (int at = 0; kMin && at < 16; ++at) {
-      const uint8_t* codes = activations + Form::template minimum<true>(at);
-      total = Lanes::fnma(Lanes::broadcast_load(codes), Lanes::load(lines.min[at]), total);
+  } else {
+    SLUICE_UNROLL
+    for (int at = 0; kMin && at < (kHalf ? 16 : 8); ++at) {
+      const uint8_t* codes = activations + Form::template minimum<kHalf>(at);
+      const float* min = lines.min[kHalf ? at : at >> scale_shift];
+      total = Lanes::fnma(Lanes::broadcast_load(codes), Lanes::load(min), total);
     }
     total = Lanes::fma(sum, Lanes::load(lines.super), total);
   }
@@ -122,12 +116,11 @@ template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int k
           typename Set = Lanes>
 SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes table, int pair,
                                     int side, const uint8_t* activations,
-                                    Floats (&totals)[kRows][kGroups]) {
+                                    Floats (&unit_sums)[kRows][kGroups]) {
   using Form = Activations<kDigit, kWords>;
   constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
-  // Sums in 16 bits that start at the offset's part end where they fit, whatever they pass.
-  constexpr bool kStarts = Lanes::kStartsSix && kDigit && !kWords && kHalf &&
-                           (kSource == Source::kSix || kSource == Source::kSixPanel);
+  constexpr bool kStarts = starts_at_offset(kSource, kDigit, kWords);
+  constexpr bool kByScale = widens_by_scale(kSource, kDigit, kWords);
   constexpr int kChain = kWords || kStarts || chain_lines(kSource) > kSegmentLines
                              ? kSegmentLines
                              : chain_lines(kSource);
@@ -142,6 +135,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
   SLUICE_UNROLL
   for (int segment = 0; segment < kSegments; ++segment) {
     const int at = kSegments * granule + segment;
+    const int index = kHalf ? at : granule >> units.scale_shift;
     Ints sums[kRows][Form::kDigits][kGroups];
     SLUICE_UNROLL
     for (int chain = 0; chain < kSegmentLines / kChain; ++chain) {
@@ -154,7 +148,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
           for (int g = 0; g < kGroups; ++g) {
             if constexpr (kStarts) {
               part[row][digit][g] = Lanes::template shifted_broadcast<0>(
-                  activations + row * Form::kBytes + Form::start(at));
+                  activations + row * Form::kBytes + Form::template start<kHalf>(at));
             } else {
               part[row][digit][g] = Lanes::zero();
             }
@@ -209,10 +203,11 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
         for (int digit = 0; digit < Form::kDigits; ++digit) {
           SLUICE_UNROLL
           for (int g = 0; g < kGroups; ++g) {
-            if constexpr (kStarts) {
+            if constexpr (kByScale) {
               const Ints product =
-                  Set::multiply_pairs(part[row][digit][g], units.lines[g].pairs[at]);
-              scaled[row][g] = segment == 0 ? product : Lanes::add_ints(scaled[row][g], product);
+                  Set::multiply_pairs(part[row][digit][g], units.lines[g].pairs[index]);
+              scaled[row][g] =
+                  segment + chain == 0 ? product : Lanes::add_ints(scaled[row][g], product);
               continue;
             }
             const Ints wide =
@@ -223,16 +218,15 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
         }
       }
     }
-    const int index = kHalf ? at : granule >> units.scale_shift;
     SLUICE_UNROLL
     for (int g = 0; g < kGroups; ++g) {
       const Floats scale = Lanes::load(units.lines[g].scale[index]);
       SLUICE_UNROLL
       for (int row = 0; row < kRows; ++row) {
         const uint8_t* a = activations + row * Form::kBytes;
-        if constexpr (kStarts) {
-          if (segment == 1) {
-            add_granule<Form>(Lanes::to_float(scaled[row][g]), granule, a, totals[row][g]);
+        if constexpr (kByScale) {
+          if (segment + 1 == kSegments) {
+            add_granule<Form>(Lanes::to_float(scaled[row][g]), granule, a, unit_sums[row][g]);
           }
           continue;
         }
@@ -243,7 +237,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
               whole, Lanes::template shifted_broadcast<kOffset>(a + Form::template sum<kHalf>(at)));
         }
         add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, units.lines[g].min[index], granule, at,
-                                              a, firsts[row][g], totals[row][g]);
+                                              a, firsts[row][g], unit_sums[row][g]);
       }
     }
   }
@@ -254,19 +248,16 @@ template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int k
 void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const uint8_t* activations,
                    float (*results)[kGroups][kGroupRows]) {
   using Form = Activations<kDigit, kWords>;
-  constexpr bool kUnits = sums_units<kHalf, kDigit>();
-  Floats totals[kRows][kGroups];
+  Floats sums[kRows][kGroups];
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
-    for (int g = 0; g < kGroups; ++g) {
-      totals[row][g] = kUnits ? Lanes::broadcast(0.0f) : Lanes::load(results[row][g]);
-    }
+    for (int g = 0; g < kGroups; ++g) sums[row][g] = Lanes::broadcast(0.0f);
   }
   if constexpr (is_panel(kSource)) {
     for (int granule = 0; granule < 8; ++granule) {
       multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(
-          units, table, granule / 2, granule % 2, activations, totals);
+          units, table, granule / 2, granule % 2, activations, sums);
     }
   } else {
     for (int pair = 0; pair < 4; ++pair) {
@@ -277,21 +268,18 @@ void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const ui
         }
       }
       multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 0,
-                                                                             activations, totals);
+                                                                             activations, sums);
       multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 1,
-                                                                             activations, totals);
+                                                                             activations, sums);
     }
   }
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
     for (int g = 0; g < kGroups; ++g) {
-      Floats total = totals[row][g];
-      if constexpr (kUnits) {
-        total = Lanes::load(results[row][g]);
-        add_unit<Form, kHalf, kMin, kDigit>(totals[row][g], units.lines[g],
-                                            activations + row * Form::kBytes, total);
-      }
+      Floats total = Lanes::load(results[row][g]);
+      add_unit<Form, kHalf, kMin, kDigit>(sums[row][g], units.lines[g], units.scale_shift,
+                                          activations + row * Form::kBytes, total);
       Lanes::store(results[row][g], total);
     }
   }
@@ -342,7 +330,7 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
   constexpr int kLeast = kFewest < (kTile + 1) / 2 ? static_cast<int>(kFewest) : (kTile + 1) / 2;
   const PackedView& weight = *call.weight;
   const UnitShape& shape = weight.unit;
-  const Codes table = Lanes::load_table(weight.table);
+  const Codes table = table_of<kSource>(weight);
   CodePanel<kWords> panels[is_panel(kRead) ? kGroups : 1];
   ScaleLines lines[kGroups];
   alignas(64) float results[kBlockRows][kGroups][kGroupRows];
@@ -360,7 +348,7 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
       // A lone last group is multiplied twice: a tile of one would double the code.
       const int64_t from = group + g < last ? group + g : group;
       const uint8_t* unit = weight.units + (from * weight.units_per_group + u) * shape.bytes;
-      decode_scales<kHalf && kDigit>(shape, unit, lines[g]);
+      decode_scales<kDigit>(shape, unit, lines[g]);
       units.codes[g] = unit + shape.code_offset;
       if constexpr (is_panel(kRead)) {
         decode_panel<kSource, kWords>(units.codes[g], table, panels[g]);

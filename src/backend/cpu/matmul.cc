@@ -22,7 +22,7 @@ bool is_float(const UnitShape& shape) { return shape.codes >= CodeKind::kBF16; }
 // What a kernel is wanted for.
 struct Wanted {
   InstructionSet set;
-  const UnitShape& shape;
+  const PackedView& weight;
   int64_t rows = 1;
   bool digit = false;   // one digit an activation
   bool prompt = false;  // the rows' role
@@ -44,15 +44,15 @@ void avx2_product(const ProductCall& call) {
 }
 
 bool supports_avxvnni_integer(const Wanted& wanted) {
-  return wanted.set == InstructionSet::kAvxVnni && !is_float(wanted.shape);
+  return wanted.set == InstructionSet::kAvxVnni && !is_float(wanted.weight.unit);
 }
 
 bool supports_avx512_float(const Wanted& wanted) {
-  return wanted.set >= InstructionSet::kAvx512 && is_float(wanted.shape);
+  return wanted.set >= InstructionSet::kAvx512 && is_float(wanted.weight.unit);
 }
 
 bool supports_avx512vnni_integer(const Wanted& wanted) {
-  return wanted.set >= InstructionSet::kAvx512Vnni && !is_float(wanted.shape);
+  return wanted.set >= InstructionSet::kAvx512Vnni && !is_float(wanted.weight.unit);
 }
 
 // A tile product takes as long for one row as for sixteen, and scales per 16 columns need twice as
@@ -61,13 +61,14 @@ bool supports_avx512vnni_integer(const Wanted& wanted) {
 constexpr int64_t kFewestTileRows = 4, kFewestHalfTileRows = 8;
 
 bool supports_amx_integer(const Wanted& wanted) {
-  return wanted.set >= InstructionSet::kAmx && !is_float(wanted.shape) &&
-         wanted.rows >= (wanted.shape.scale_groups == 16 ? kFewestHalfTileRows : kFewestTileRows);
+  return wanted.set >= InstructionSet::kAmx && !is_float(wanted.weight.unit) &&
+         wanted.rows >=
+             (wanted.weight.unit.scale_groups == 16 ? kFewestHalfTileRows : kFewestTileRows);
 }
 
 // Other bits than the kernels for answers: by role, whatever the number of rows.
 bool supports_amx_prompt(const Wanted& wanted) {
-  const UnitShape& shape = wanted.shape;
+  const UnitShape& shape = wanted.weight.unit;
   return wanted.set >= InstructionSet::kAmx && wanted.prompt &&
          (shape.codes == CodeKind::kBF16 ||
           (shape.codes == CodeKind::kE4M3 && shape.scales != ScaleKind::kE8M0));
@@ -77,16 +78,16 @@ bool supports_amx_prompt(const Wanted& wanted) {
 
 // The form of activations that a kernel reads.
 Prepared reads_own(const Wanted& wanted) {
-  if (is_float(wanted.shape))
-    return wanted.shape.codes == CodeKind::kE4M3 ? Prepared::kScaledFloat : Prepared::kFloat;
+  if (is_float(wanted.weight.unit))
+    return wanted.weight.unit.codes == CodeKind::kE4M3 ? Prepared::kScaledFloat : Prepared::kFloat;
   return wanted.digit ? Prepared::kDigit : Prepared::kWide;
 }
 
 #if defined(__x86_64__)
 
-template <bool (*kWords)(const UnitShape& shape, bool digit, int64_t rows)>
+template <bool (*kWords)(const PackedView& weight, bool digit, int64_t rows)>
 Prepared reads_words(const Wanted& wanted) {
-  if (!is_float(wanted.shape) && kWords(wanted.shape, wanted.digit, wanted.rows))
+  if (!is_float(wanted.weight.unit) && kWords(wanted.weight, wanted.digit, wanted.rows))
     return wanted.digit ? Prepared::kDigitWords : Prepared::kWideWords;
   return reads_own(wanted);
 }
@@ -127,8 +128,7 @@ const Kernel& choose_kernel(const Wanted& wanted) {
 // --------------------------------------------------------------------------------- what it reads
 
 Wanted wanted_for(const PackedMatrix& matrix, int64_t rows, bool prompt) {
-  return {matrix.set(), matrix.view().unit, rows, matrix.mode() == ops::ActivationMode::kDigit,
-          prompt};
+  return {matrix.set(), matrix.view(), rows, matrix.mode() == ops::ActivationMode::kDigit, prompt};
 }
 
 Prepared form_for(const PackedMatrix& matrix, int64_t rows, bool prompt) {

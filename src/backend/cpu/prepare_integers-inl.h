@@ -63,6 +63,10 @@ void sum_up(const int32_t* codes, bool digit, ActivationSums& sums) {
   }
   for (int s = 0; s < 8; ++s) {
     sums.sums32[s] = sums.sums16[2 * s] + sums.sums16[2 * s + 1];
+    for (int half = 0; half < 2; ++half) {
+      sums.starts32[s][half] =
+          static_cast<int16_t>(sums.starts16[2 * s][half] + sums.starts16[2 * s + 1][half]);
+    }
     sums.minima32[s] = static_cast<float>(sums.sums32[s]) * (digit ? sums.scale[s] : 1.0f);
   }
 }

@@ -100,9 +100,10 @@ struct ActivationSums {
   float minima16[16];
   int32_t sums32[8];  // of the codes
   int32_t sums16[16];
-  // One digit, per 16 columns: -32 times the sums of columns 0 and 1 and of 2 and 3 of every four.
+  // One digit, per 16 (32) columns: -32 times the sums of columns 0 and 1 and of 2 and 3 of every
+  // four, modulo 2^16.
   int16_t starts16[16][2];
-  int32_t unused[8];
+  int16_t starts32[8][2];
 };
 
 // An activation row's 256 columns as a 15-bit integer a = round(x / scale), |a| <= 16319, in two
@@ -193,7 +194,7 @@ namespace avx2 {
 // A unit of activations in a form of integers, with instructions that the baseline lacks.
 void prepare_integers(Prepared form, const float* x, void* unit);
 // Whether so many rows are read as WordUnit, here and below.
-bool reads_words(const UnitShape& shape, bool digit, int64_t rows);
+bool reads_words(const PackedView& weight, bool digit, int64_t rows);
 void integer_product(const ProductCall& call);
 void float_product(const ProductCall& call);
 }  // namespace avx2
@@ -201,7 +202,7 @@ namespace avx512 {
 void float_product(const ProductCall& call);
 }  // namespace avx512
 namespace avxvnni {
-bool reads_words(const UnitShape& shape, bool digit, int64_t rows);
+bool reads_words(const PackedView& weight, bool digit, int64_t rows);
 void integer_product(const ProductCall& call);
 }  // namespace avxvnni
 namespace avx512vnni {

@@ -8,8 +8,8 @@
 
 namespace sluice::test {
 
-bool avxvnni_reads_words(const cpu::UnitShape& shape, bool digit, int64_t rows) {
-  return cpu::wants_words(shape, digit, rows);
+bool avxvnni_reads_words(const cpu::PackedView& weight, bool digit, int64_t rows) {
+  return cpu::wants_words(weight, digit, rows);
 }
 void avxvnni_in_evex(const cpu::ProductCall& call) { cpu::run_integer_product(call); }
 

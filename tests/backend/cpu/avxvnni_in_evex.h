@@ -5,7 +5,7 @@
 
 namespace sluice::test {
 
-bool avxvnni_reads_words(const cpu::UnitShape& shape, bool digit, int64_t rows);
+bool avxvnni_reads_words(const cpu::PackedView& weight, bool digit, int64_t rows);
 void avxvnni_in_evex(const cpu::ProductCall& call);
 
 }  // namespace sluice::test

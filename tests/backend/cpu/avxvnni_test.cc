@@ -38,7 +38,7 @@ std::vector<float> avxvnni_product(const cpu::PackedMatrix& weight, const std::v
   cpu::ProductCall call;
   call.weight = &weight.view();
   call.digit = digit;
-  call.words = avxvnni_reads_words(weight.view().unit, digit, rows);
+  call.words = avxvnni_reads_words(weight.view(), digit, rows);
   const Prepared form = call.words ? (digit ? Prepared::kDigitWords : Prepared::kWideWords)
                                    : (digit ? Prepared::kDigit : Prepared::kWide);
   PageBlock units(cpu::prepared_bytes(form, rows, weight.columns()));

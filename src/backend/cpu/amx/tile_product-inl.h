@@ -89,12 +89,8 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
       load_joined(work.sums[1 - step.buffer], kStepGroups - Form::kSides + side, first + row,
                   before[row][side]);
     }
-    if constexpr (!sums_units<kHalf, kDigit>()) {
-      values[row] = Lanes::load(totals[row]);
-    } else {
-      values[row] =
-          step.part == 0 ? Lanes::broadcast(0.0f) : Lanes::load(work.unit_sums[first + row]);
-    }
+    values[row] =
+        step.part == 0 ? Lanes::broadcast(0.0f) : Lanes::load(work.unit_sums[first + row]);
   }
   Floats firsts[kRows];
   for (int turn = 0; turn < Form::kTurns; ++turn) {
@@ -122,14 +118,13 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
   }
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
-    if constexpr (!sums_units<kHalf, kDigit>()) {
-      Lanes::store(totals[row], values[row]);
-    } else if (step.part + 1 < Form::kParts) {
+    if (step.part + 1 < Form::kParts) {
       Lanes::store(work.unit_sums[first + row], values[row]);
     } else {
       Floats total = Lanes::load(totals[row]);
       add_unit<typename Form::Rows, kHalf, kMin, kDigit>(
-          values[row], *step.scales, step.activations + (first + row) * Form::kRowBytes, total);
+          values[row], *step.scales, work.scale_shift,
+          step.activations + (first + row) * Form::kRowBytes, total);
       Lanes::store(totals[row], total);
     }
   }
@@ -221,7 +216,7 @@ int multiply_group_rows(const ProductCall& call, int64_t group, int64_t first, i
         decode(unit + shape.bytes + shape.code_offset, weight.table, work.panels[(u + 1) % 2]);
       }
     }
-    decode_scales<kHalf && kDigit>(shape, unit, work.scales[u % 2]);
+    decode_scales<kDigit>(shape, unit, work.scales[u % 2]);
     for (int64_t row = 0; row < rows; row += kStepRows) {
       // All tiles of a call have one shape: the last reaches back to rows that are done.
       Step step;

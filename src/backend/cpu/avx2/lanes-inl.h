@@ -49,9 +49,9 @@ struct Avx2Lanes {
   static constexpr int64_t kWordsFrom = 3, kDirectWords = 4;
   static constexpr int64_t direct_bytes(bool digit) { return digit ? 4 : 2; }
   static constexpr bool kOffsetFirst = false;
-  // Sums of 6-bit codes in 16 bits start at their offset's part, and need no widening within 16
-  // columns.
-  static constexpr bool kStartsSix = true;
+  // Sums of bytes stay in 16 bits until they are widened, by the product with their scale where
+  // that is an integer; with an offset they start at its part.
+  static constexpr bool kSums16 = true;
   // A sum starts as its first products instead of zero.
   static constexpr bool kStartsWithProducts = true;
   // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with
@@ -181,14 +181,18 @@ struct Avx2Lanes {
     return {_mm256_madd_epi16(sums.low, load_half(scales)),
             _mm256_madd_epi16(sums.high, load_half(scales + 32))};
   }
-  SLUICE_INLINE __m256i pairs_of(const uint8_t* bytes) {
-    const __m256i words =
-        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
-    return _mm256_blend_epi16(words, _mm256_slli_epi32(words, 16), 0xaa);
-  }
+  // Sixteen bytes with sign, each as the two words of a dword.
   SLUICE_INLINE void store_pairs(int32_t* pairs, const uint8_t* bytes) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs), pairs_of(bytes));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs + 8), pairs_of(bytes + 8));
+    const __m256i both =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+    // Each byte to the upper halves of its dword's words, which sign extends from there.
+    const __m256i low = _mm256_set_epi32(0x07800780, 0x06800680, 0x05800580, 0x04800480, 0x03800380,
+                                         0x02800280, 0x01800180, 0x00800080),
+                  high = _mm256_add_epi8(low, _mm256_set1_epi16(0x0800));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs),
+                       _mm256_srai_epi16(_mm256_shuffle_epi8(both, low), 8));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(pairs + 8),
+                       _mm256_srai_epi16(_mm256_shuffle_epi8(both, high), 8));
   }
   SLUICE_INLINE Ints add_ints(Ints a, Ints b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};

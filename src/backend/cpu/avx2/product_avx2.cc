@@ -15,8 +15,8 @@ using Lanes = Avx2Lanes;
 
 namespace sluice::cpu::avx2 {
 
-bool reads_words(const UnitShape& shape, bool digit, int64_t rows) {
-  return wants_words(shape, digit, rows);
+bool reads_words(const PackedView& weight, bool digit, int64_t rows) {
+  return wants_words(weight, digit, rows);
 }
 void integer_product(const ProductCall& call) { run_integer_product(call); }
 void float_product(const ProductCall& call) { run_float_product(call); }

@@ -5,8 +5,8 @@
 
 namespace sluice::cpu::avxvnni {
 
-bool reads_words(const UnitShape& shape, bool digit, int64_t rows) {
-  return wants_words(shape, digit, rows);
+bool reads_words(const PackedView& weight, bool digit, int64_t rows) {
+  return wants_words(weight, digit, rows);
 }
 void integer_product(const ProductCall& call) { run_integer_product(call); }
 

@@ -14,7 +14,7 @@ struct Lanes : Avx2Lanes {
   static constexpr int64_t kWordsFrom = 5, kDirectWords = 0;
   static constexpr int64_t direct_bytes(bool) { return 4; }
   static constexpr bool kOffsetFirst = true;          // the offset's part is where the sums start
-  static constexpr bool kStartsSix = false;           // sums in 32 bits
+  static constexpr bool kSums16 = false;              // sums in 32 bits
   static constexpr bool kStartsWithProducts = false;  // dot products add up
   static constexpr int kSignedOffsetShift = 7;        // VPDPBUSD takes unsigned weights
   static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;

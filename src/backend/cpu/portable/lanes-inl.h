@@ -44,7 +44,7 @@ struct Lanes {
   static constexpr int64_t kWordsFrom = 0, kDirectWords = 0;
   static constexpr int64_t direct_bytes(bool) { return 0; }
   static constexpr bool kOffsetFirst = false;
-  static constexpr bool kStartsSix = false, kStartsWithProducts = false;
+  static constexpr bool kSums16 = false, kStartsWithProducts = false;
   static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
   // Up to how many rows float codes go through registers, without a panel.
   static constexpr int kFloatDirectRows = 2;
