@@ -212,7 +212,7 @@ template <Source kSource>
 SLUICE_INLINE Codes decode_line(const uint8_t* codes, const Codes table, int pair, int side,
                                 int j) {
   if constexpr (is_panel(kSource) || kSource == Source::kByte) {
-    const uint8_t* line = codes + kLine * (16 * pair + 2 * j + side);
+    const uint8_t* line = codes + kLine * (16 * pair + side) + kLine * 2 * j;
     return kSource == Source::kByte ? Lanes::signed_line(line) : Lanes::load_line(line);
   } else {
     int line = 8 * pair + j;

@@ -30,15 +30,15 @@ template <Source kSource, bool kHalf, bool kMin, bool kDigit, int kRows, typenam
 SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const ScaleLines& lines,
                                  int scale_shift, const uint8_t* activations,
                                  const FetchDistance* fetch, int64_t quarter,
-                                 Floats (&totals)[kRows]) {
+                                 Floats (&totals)[kRows][1]) {
   using Form = Activations<kDigit, false>;
   constexpr bool kStarts = starts_at_offset(kSource, kDigit, false);
   constexpr bool kByScale = widens_by_scale(kSource, kDigit, false);
   constexpr int kSegments = kHalf ? 2 : 1, kSegmentLines = 8 / kSegments;
   constexpr int kChain =
       kStarts || chain_lines(kSource) > kSegmentLines ? kSegmentLines : chain_lines(kSource);
-  Floats unit_sums[kRows];
-  for (int row = 0; row < kRows; ++row) unit_sums[row] = Lanes::broadcast(0.0f);
+  Floats unit_sums[kRows][1];
+  for (int row = 0; row < kRows; ++row) unit_sums[row][0] = Lanes::broadcast(0.0f);
 
   for (int pair = 0; pair < 4; ++pair) {
     if (fetch != nullptr) fetch_ahead(*fetch, codes + pair * quarter, quarter);
@@ -113,7 +113,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
             Ints whole = sums[side][0][row][0];
             if constexpr (kHalf) whole = Lanes::add_ints(whole, sums[side][1][row][0]);
             add_granule<Form>(Lanes::to_float(whole), granule, activations + row * Form::kBytes,
-                              unit_sums[row]);
+                              unit_sums[row][0]);
           }
           continue;
         }
@@ -129,16 +129,12 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
                                                a + Form::template sum<kHalf>(at)));
           }
           add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, lines.min[index], granule, at, a,
-                                                firsts[row], unit_sums[row]);
+                                                firsts[row], unit_sums[row][0]);
         }
       }
     }
   }
-  SLUICE_UNROLL
-  for (int row = 0; row < kRows; ++row) {
-    add_unit<Form, kHalf, kMin, kDigit>(unit_sums[row], lines, scale_shift,
-                                        activations + row * Form::kBytes, totals[row]);
-  }
+  add_unit<Form, kHalf, kMin, kDigit>(unit_sums, &lines, scale_shift, activations, totals);
 }
 
 // One or two rows: codes go from memory through registers into the product.
@@ -155,8 +151,8 @@ void multiply_direct(const ProductCall& call) {
   for (int64_t group = call.first_group; group < call.last_group; ++group) {
     const uint8_t* unit = weight.units + group * weight.units_per_group * shape.bytes;
     const auto* activations = static_cast<const uint8_t*>(call.activations);
-    Floats totals[kRows];
-    for (int row = 0; row < kRows; ++row) totals[row] = Lanes::broadcast(0.0f);
+    Floats totals[kRows][1];
+    for (int row = 0; row < kRows; ++row) totals[row][0] = Lanes::broadcast(0.0f);
     for (int64_t u = 0; u < weight.units_per_group; ++u) {
       decode_scales<kDigit>(shape, unit, lines);
       multiply_unit<kSource, kHalf, kMin, kDigit, kRows>(
@@ -164,7 +160,7 @@ void multiply_direct(const ProductCall& call) {
       unit += shape.bytes;
       activations += kRows * Form::kBytes;
     }
-    for (int row = 0; row < kRows; ++row) write_out(call, group, row, totals[row]);
+    for (int row = 0; row < kRows; ++row) write_out(call, group, row, totals[row][0]);
   }
 }
 

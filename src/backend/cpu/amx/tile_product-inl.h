@@ -81,7 +81,7 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
   const TileSums<Form>& sums = work.sums[step.buffer];
   float(*totals)[kGroupRows] = work.totals + (step.first_row + first);
   Words before[kRows][Form::kSides];
-  Floats values[kRows];
+  Floats values[kRows][1];
   SLUICE_UNROLL
   for (int row = 0; row < kRows; ++row) {
     SLUICE_UNROLL
@@ -89,7 +89,7 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
       load_joined(work.sums[1 - step.buffer], kStepGroups - Form::kSides + side, first + row,
                   before[row][side]);
     }
-    values[row] =
+    values[row][0] =
         step.part == 0 ? Lanes::broadcast(0.0f) : Lanes::load(work.unit_sums[first + row]);
   }
   Floats firsts[kRows];
@@ -112,22 +112,25 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
         __builtin_memcpy(&exact, &difference, sizeof exact);
         add_scaled<typename Form::Rows, kHalf, kMin, kDigit>(exact, scale, step.scales->min[line],
                                                              granule, kHalf ? index : granule, a,
-                                                             firsts[row], values[row]);
+                                                             firsts[row], values[row][0]);
       }
     }
   }
-  SLUICE_UNROLL
-  for (int row = 0; row < kRows; ++row) {
-    if (step.part + 1 < Form::kParts) {
-      Lanes::store(work.unit_sums[first + row], values[row]);
-    } else {
-      Floats total = Lanes::load(totals[row]);
-      add_unit<typename Form::Rows, kHalf, kMin, kDigit>(
-          values[row], *step.scales, work.scale_shift,
-          step.activations + (first + row) * Form::kRowBytes, total);
-      Lanes::store(totals[row], total);
+  if (step.part + 1 < Form::kParts) {
+    SLUICE_UNROLL
+    for (int row = 0; row < kRows; ++row) {
+      Lanes::store(work.unit_sums[first + row], values[row][0]);
     }
+    return;
   }
+  Floats row_totals[kRows][1];
+  SLUICE_UNROLL
+  for (int row = 0; row < kRows; ++row) row_totals[row][0] = Lanes::load(totals[row]);
+  add_unit<typename Form::Rows, kHalf, kMin, kDigit>(values, step.scales, work.scale_shift,
+                                                     step.activations + first * Form::kRowBytes,
+                                                     row_totals);
+  SLUICE_UNROLL
+  for (int row = 0; row < kRows; ++row) Lanes::store(totals[row], row_totals[row][0]);
 }
 
 // The rows of a step that are folded beside turn `turn` of the next.
