@@ -14,7 +14,10 @@
 #include "backend/matmul_matrices.h"
 #include "codec/activation.h"
 #include "codec/codec.h"
+#include "codec/ggml_fp4.h"
+#include "codec/ggml_iq4.h"
 #include "codec/ggml_k.h"
+#include "codec/ggml_legacy.h"
 
 namespace sluice::test {
 namespace {
@@ -280,41 +283,99 @@ TEST(MatmulAccuracy, DigitIsTheCoarserMode) {
   }
 }
 
-// The largest codes, scales and activations that there are, of either sign: sums in 16 bits may
-// pass their range but must end in it (avx2/lanes-inl.h, kStartsSix).
-TEST(MatmulExtremes, SixBitCodesFillTheirSums) {
+constexpr uint8_t kOneAsF16[] = {0x00, 0x3c};
+
+// 16 rows of the same blocks, which are nothing but bytes.
+template <typename Block>
+struct Repeated {
+  static constexpr int64_t kRows = 16, kColumns = 512;
+
+  Repeated(Format format, const Block& block, int64_t width)
+      : blocks(static_cast<size_t>(kRows * kColumns / width), block) {
+    matrix.format = format;
+    matrix.rows = kRows;
+    matrix.columns = kColumns;
+    matrix.codes.bytes = std::as_bytes(std::span(blocks));
+  }
+
+  std::vector<Block> blocks;
+  EncodedMatrix matrix;
+};
+
+// Every output is `weight` times the sum of activations of either sign, as large as they get.
+void expect_full_sums(const EncodedMatrix& matrix, double weight) {
   ThreadPool pool(1);
-  const int64_t n = 16, columns = 512, blocks = n * columns / 256;
-  for (const uint8_t code : {0x00, 0xff}) {
-    for (const int8_t scale : {-128, 127}) {
-      std::vector<codec::BlockQ6_K> bytes(static_cast<size_t>(blocks));
-      for (codec::BlockQ6_K& block : bytes) {
-        std::fill_n(block.ql, 128, code);
-        std::fill_n(block.qh, 64, code);
-        std::fill_n(block.scales, 16, scale);
-        block.d[0] = 0x00, block.d[1] = 0x3c;  // 1
-      }
-      EncodedMatrix matrix;
-      matrix.format = Format::kQ6_K;
-      matrix.rows = n;
-      matrix.columns = columns;
-      matrix.codes.bytes = std::as_bytes(std::span(bytes));
-      const double weight = ((code & 63) - 32.0) * scale;
-      for (const float sign : {1.0f, -1.0f}) {
-        const Rows x{5, columns, std::vector<float>(static_cast<size_t>(5 * columns), sign)};
-        for (const InstructionSet set : cpu::supported_instruction_sets()) {
-          for (const ActivationMode mode : {ActivationMode::kWide, ActivationMode::kDigit}) {
-            const auto packed = pack(matrix, set, mode, pool);
-            const double expected = weight * sign * static_cast<double>(columns);
-            for (const float value : product(x, *packed, pool)) {
-              ASSERT_NEAR(value, expected, std::abs(expected) * 1e-6)
-                  << cpu::instruction_set_name(set) << " code " << int{code} << " scale "
-                  << int{scale};
-            }
+  for (const float sign : {1.0f, -1.0f}) {
+    for (const int64_t rows : {1, 5, 7}) {
+      const Rows x{rows, matrix.columns,
+                   std::vector<float>(static_cast<size_t>(rows * matrix.columns), sign)};
+      const double expected = weight * sign * static_cast<double>(matrix.columns);
+      for (const InstructionSet set : cpu::supported_instruction_sets()) {
+        for (const ActivationMode mode : {ActivationMode::kWide, ActivationMode::kDigit}) {
+          for (const float value : product(x, *pack(matrix, set, mode, pool), pool)) {
+            ASSERT_NEAR(value, expected, std::abs(expected) * 1e-6)
+                << cpu::instruction_set_name(set) << " " << format_name(matrix.format) << " weight "
+                << weight << " rows " << rows;
           }
         }
       }
     }
+  }
+}
+
+// The largest codes, scales and activations that there are, of either sign: sums in 16 bits may
+// pass their range but must end in it (avx2/lanes-inl.h, kSums16).
+TEST(MatmulExtremes, SixBitCodesFillTheirSums) {
+  for (const uint8_t code : {0x00, 0xff}) {
+    for (const int8_t scale : {-128, 127}) {
+      codec::BlockQ6_K block = {};
+      std::fill_n(block.ql, 128, code);
+      std::fill_n(block.qh, 64, code);
+      std::fill_n(block.scales, 16, scale);
+      std::copy_n(kOneAsF16, 2, block.d);
+      expect_full_sums(Repeated(Format::kQ6_K, block, 256).matrix, ((code & 63) - 32.0) * scale);
+    }
+  }
+}
+
+TEST(MatmulExtremes, FourAndFiveBitCodesTimesTheirScalesFillTheirSums) {
+  codec::BlockQ4_K four = {};
+  std::copy_n(kOneAsF16, 2, four.d);
+  std::fill_n(four.scales, 12, uint8_t{0xff});  // all scales and minima 63
+  std::fill_n(four.qs, 128, uint8_t{0xff});
+  expect_full_sums(Repeated(Format::kQ4_K, four, 256).matrix, 15 * 63);
+  codec::BlockQ5_K five = {};
+  std::copy_n(kOneAsF16, 2, five.d);
+  std::fill_n(five.scales, 12, uint8_t{0xff});
+  std::fill_n(five.qs, 128, uint8_t{0xff});
+  std::fill_n(five.qh, 32, uint8_t{0xff});
+  expect_full_sums(Repeated(Format::kQ5_K, five, 256).matrix, 31 * 63);
+  std::copy_n(kOneAsF16, 2, five.dmin);
+  std::fill_n(five.qs, 128, uint8_t{0});
+  std::fill_n(five.qh, 32, uint8_t{0});
+  expect_full_sums(Repeated(Format::kQ5_K, five, 256).matrix, -63);
+}
+
+// Tables of four bits: offset codes, the most of either sign, and levels that bytes cannot take.
+TEST(MatmulExtremes, TablesFillTheirSums) {
+  for (const uint8_t code : {0x00, 0x77, 0xff}) {
+    codec::BlockQ4_0 plain = {};
+    std::copy_n(kOneAsF16, 2, plain.d);
+    std::fill_n(plain.qs, 16, code);
+    expect_full_sums(Repeated(Format::kQ4_0, plain, 32).matrix, (code & 15) - 8);
+    codec::BlockQ4_1 offset = {};
+    std::copy_n(kOneAsF16, 2, offset.d);
+    std::fill_n(offset.qs, 16, code);
+    expect_full_sums(Repeated(Format::kQ4_1, offset, 32).matrix, code & 15);
+    codec::BlockGgmlMxfp4 float4 = {};
+    float4.e = 127;  // 1
+    std::fill_n(float4.qs, 16, code);
+    const double value = code == 0 ? 0 : code == 0x77 ? 6 : -6;
+    expect_full_sums(Repeated(Format::kGgmlMxfp4, float4, 32).matrix, value);
+    codec::BlockIQ4_NL levels = {};
+    std::copy_n(kOneAsF16, 2, levels.d);
+    std::fill_n(levels.qs, 16, code);
+    expect_full_sums(Repeated(Format::kIQ4_NL, levels, 32).matrix, codec::kIq4Levels[code & 15]);
   }
 }
 
