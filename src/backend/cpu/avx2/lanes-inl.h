@@ -57,9 +57,12 @@ struct Avx2Lanes {
   // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with
   // digits in +-127.
   static constexpr int kNibbleChain = 8, kFiveChain = 4, kSixChain = 2;
-  // Up to how many rows float codes go through registers, without a panel.
-  static constexpr int kFloatDirectRows = 3;
-  static constexpr int kFloatRows = 3;
+  // Float codes: rows that are multiplied with sums of even and odd columns at once and their
+  // results in registers; a tile's rows and groups. Twelve sums, a column and a broadcast are
+  // fifteen registers. Decoding again for every tile goes on beside the products, in other pipes.
+  static constexpr int kFloatDirectRows = 1;
+  static constexpr int kFloatTileRows = 6, kFloatGroups = 1;
+  static constexpr bool kFloatPanels = false;
   // VPMADDUBSW would saturate on codes above 127: signed codes go through their
   // absolute values.
   static constexpr int kSignedOffsetShift = -1;
@@ -254,6 +257,17 @@ struct Avx2Lanes {
   SLUICE_INLINE Floats fma(Floats a, Floats b, Floats c) {
     return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
   }
+  // Adds the columns times an activation. In assembly for the same reason as add_tile_products().
+  SLUICE_INLINE void add_scaled(Floats (&sums)[1], const Floats (&columns)[1],
+                                const float* activation) {
+    __m256 a;
+    asm("vbroadcastss %[activation], %[a]\n\t"
+        "vfmadd231ps %[a], %[column_low], %[low]\n\t"
+        "vfmadd231ps %[a], %[column_high], %[high]"
+        : [low] "+x"(sums[0].low), [high] "+x"(sums[0].high), [a] "=&x"(a)
+        : [activation] "m"(*activation), [column_low] "x"(columns[0].low),
+          [column_high] "x"(columns[0].high));
+  }
   SLUICE_INLINE Floats fnma(Floats a, Floats b, Floats c) {
     return {_mm256_fnmadd_ps(a.low, b.low, c.low), _mm256_fnmadd_ps(a.high, b.high, c.high)};
   }
@@ -317,6 +331,45 @@ struct Avx2Lanes {
                   _mm256_castsi256_ps(_mm256_slli_epi32(pairs.high, 16))};
     columns[1] = {_mm256_castsi256_ps(_mm256_and_si256(pairs.low, mask)),
                   _mm256_castsi256_ps(_mm256_and_si256(pairs.high, mask))};
+  }
+  template <int kColumn>
+  SLUICE_INLINE Floats from_bf16_column(const uint8_t* line) {
+    const Codes pairs = load_line(line);
+    if constexpr (kColumn == 0) {
+      return {_mm256_castsi256_ps(_mm256_slli_epi32(pairs.low, 16)),
+              _mm256_castsi256_ps(_mm256_slli_epi32(pairs.high, 16))};
+    }
+    const __m256i mask = _mm256_set1_epi32(-65536);
+    return {_mm256_castsi256_ps(_mm256_and_si256(pairs.low, mask)),
+            _mm256_castsi256_ps(_mm256_and_si256(pairs.high, mask))};
+  }
+  // In assembly with its load, which would otherwise occupy registers until the line's next column.
+  template <int kColumn>
+  SLUICE_INLINE __m256 e4m3_half_column(const uint8_t* half, __m256i mask) {
+    using Half = long long __attribute__((vector_size(32), may_alias, aligned(1)));
+    const auto& quads = *reinterpret_cast<const Half*>(half);
+    __m256 column;
+    if constexpr (kColumn < 3) {
+      asm("vmovdqu %[quads], %[column]\n\t"
+          "vpslld %[left], %[column], %[column]\n\t"
+          "vpsrad $4, %[column], %[column]\n\t"
+          "vpand %[mask], %[column], %[column]"
+          : [column] "=&x"(column)
+          : [quads] "m"(quads), [left] "i"(24 - 8 * kColumn), [mask] "xm"(mask));
+    } else {
+      asm("vmovdqu %[quads], %[column]\n\t"
+          "vpsrad $4, %[column], %[column]\n\t"
+          "vpand %[mask], %[column], %[column]"
+          : [column] "=&x"(column)
+          : [quads] "m"(quads), [mask] "xm"(mask));
+    }
+    return column;
+  }
+  // As from_e4m3_line(), one column of the four.
+  template <int kColumn>
+  SLUICE_INLINE Floats from_e4m3_column(const uint8_t* line) {
+    const __m256i mask = _mm256_set1_epi32(static_cast<int>(0x87F00000u));
+    return {e4m3_half_column<kColumn>(line, mask), e4m3_half_column<kColumn>(line + 32, mask)};
   }
   // Values times 2^-120, subnormal codes as denormal floats (the activations
   // carry the inverse).

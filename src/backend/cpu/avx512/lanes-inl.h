@@ -42,9 +42,12 @@ struct Lanes {
   static constexpr bool kOffsetFirst = true;  // the offset's part is where the sums start
   static constexpr bool kSums16 = false, kStartsWithProducts = false;
   static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
-  // Up to how many rows float codes go through registers, without a panel.
-  static constexpr int kFloatDirectRows = 8;
-  static constexpr int kFloatRows = 12;
+  // Float codes: rows that are multiplied with sums of even and odd columns at once and their
+  // results in registers; a tile's rows, and its groups, which share each broadcast. Decoding again
+  // for every tile goes on beside the products.
+  static constexpr int kFloatDirectRows = 1;
+  static constexpr int kFloatTileRows = 12, kFloatGroups = 2;
+  static constexpr bool kFloatPanels = false;
   // VPDPBUSD takes unsigned weights: signed codes are kept with an offset of 128.
   static constexpr int kSignedOffsetShift = 7;
 
@@ -127,6 +130,13 @@ struct Lanes {
   SLUICE_INLINE Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
   SLUICE_INLINE Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
   SLUICE_INLINE Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  // Adds the columns times an activation.
+  SLUICE_INLINE void add_scaled(Floats (&sums)[2], const Floats (&columns)[2],
+                                const float* activation) {
+    const __m512 a = _mm512_set1_ps(*activation);
+    sums[0] = _mm512_fmadd_ps(columns[0], a, sums[0]);
+    sums[1] = _mm512_fmadd_ps(columns[1], a, sums[1]);
+  }
   SLUICE_INLINE Floats fnma(Floats a, Floats b, Floats c) { return _mm512_fnmadd_ps(a, b, c); }
 
   SLUICE_INLINE __m512i bytes_to_dwords(const uint8_t* bytes) {
@@ -168,6 +178,20 @@ struct Lanes {
     const __m512i pairs = _mm512_load_si512(line);
     columns[0] = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
     columns[1] = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-65536)));
+  }
+  template <int kColumn>
+  SLUICE_INLINE Floats from_bf16_column(const uint8_t* line) {
+    const __m512i pairs = _mm512_load_si512(line);
+    if constexpr (kColumn == 0) return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+    return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-65536)));
+  }
+  // As from_e4m3_line(), one column of the four.
+  template <int kColumn>
+  SLUICE_INLINE Floats from_e4m3_column(const uint8_t* line) {
+    const __m512i mask = _mm512_set1_epi32(static_cast<int>(0x87F00000u));
+    __m512i quads = _mm512_load_si512(line);
+    if constexpr (kColumn < 3) quads = _mm512_slli_epi32(quads, 24 - 8 * kColumn);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_srai_epi16(quads, 4), mask));
   }
   // Values times 2^-120, subnormal codes as denormal floats (the activations carry the inverse).
   SLUICE_INLINE void from_e4m3_line(const uint8_t* line, Floats* columns) {

@@ -46,9 +46,11 @@ struct Lanes {
   static constexpr bool kOffsetFirst = false;
   static constexpr bool kSums16 = false, kStartsWithProducts = false;
   static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
-  // Up to how many rows float codes go through registers, without a panel.
+  // Float codes: rows that are multiplied with sums of even and odd columns at once and their
+  // results in registers; a tile's rows and groups. Four registers are a column.
   static constexpr int kFloatDirectRows = 2;
-  static constexpr int kFloatRows = 2;
+  static constexpr int kFloatTileRows = 2, kFloatGroups = 1;
+  static constexpr bool kFloatPanels = true;
   static constexpr int kSignedOffsetShift = -1;  // signed codes are multiplied as they are
 
   template <typename T>
@@ -179,6 +181,11 @@ struct Lanes {
     for (int i = 0; i < 4; ++i) c.v[i] += a.v[i] * b.v[i];
     return c;
   }
+  // Adds the columns times an activation.
+  SLUICE_INLINE void add_scaled(Floats (&sums)[1], const Floats (&columns)[1],
+                                const float* activation) {
+    sums[0] = fma(columns[0], broadcast(*activation), sums[0]);
+  }
   SLUICE_INLINE Floats fnma(const Floats& a, const Floats& b, Floats c) {
     for (int i = 0; i < 4; ++i) c.v[i] -= a.v[i] * b.v[i];
     return c;
@@ -225,6 +232,18 @@ struct Lanes {
       columns[0].v[i] = (Floats16)(words << 16);
       columns[1].v[i] = (Floats16)(words & 0xffff0000u);
     }
+  }
+  template <int kColumn>
+  SLUICE_INLINE Floats from_bf16_column(const uint8_t* line) {
+    Floats columns[2];
+    from_bf16_line(line, columns);
+    return columns[kColumn];
+  }
+  template <int kColumn>
+  SLUICE_INLINE Floats from_e4m3_column(const uint8_t* line) {
+    Floats columns[4];
+    from_e4m3_line(line, columns);
+    return columns[kColumn];
   }
   // Values times 2^-120 (the activations carry the inverse): sign to the top,
   // the other bits behind four zero bits of exponent.
