@@ -38,6 +38,12 @@ void pack_k4_scales(const Rows<Block>& rows, const UnitShape& shape, uint8_t* ou
   for (int i = 0; i < 12; ++i) store_vector(columns[4 + i], out + shape.scale_offset + 16 * i);
 }
 
+// d in two columns of bytes.
+void store_super(Bytes low, Bytes high, const UnitShape& shape, uint8_t* out) {
+  store_vector(zip_low(low, high), out + shape.super_offset);
+  store_vector(zip_high(low, high), out + shape.super_offset + 16);
+}
+
 // d and dmin of super-blocks whose scales are bytes.
 template <typename Block>
 void pack_super(const Rows<Block>& rows, const UnitShape& shape, uint8_t* out) {
@@ -130,14 +136,14 @@ void pack_nibble_blocks(const EncodedMatrix& source, const UnitShape& shape, int
 void pack_iq4_xs(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                  uint8_t* out) {
   const Rows<codec::BlockIQ4_XS> rows(source, row, unit, codec::kSuperBlock);
-  pack_super(rows, shape, out);
-  for (int r = 0; r < kGroupRows; ++r) {
-    uint8_t scales[8];
-    codec::unpack_iq4_xs_scales(rows(r), scales);
-    for (int s = 0; s < 8; ++s) {
-      out[shape.scale_offset + static_cast<uint32_t>(kGroupRows * s + r)] =
-          static_cast<uint8_t>(scales[s] - 32);
-    }
+  // d, two bytes with two high bits of each scale, four with their low ones.
+  Bytes columns[16];
+  transpose_bytes<8>(rows.row[0]->d, rows.stride, columns);
+  store_super(columns[0], columns[1], shape, out);
+  for (int s = 0; s < 8; ++s) {
+    const Bytes low = s % 2 == 0 ? columns[4 + s / 2] & 15 : columns[4 + s / 2] >> 4;
+    const Bytes high = columns[2 + s / 4] >> (2 * (s % 4)) & 3;
+    store_vector<Bytes>((low | high << 4) - 32, out + shape.scale_offset + kGroupRows * s);
   }
   pack_halves(out + shape.code_offset,
               [&](int r, int s) { return load_vector<Words>(rows(r).qs + 16 * s); });
@@ -175,12 +181,15 @@ void pack_five_bit_blocks(const EncodedMatrix& source, const UnitShape& shape, i
   }
 }
 
-// Codes of Q2_K, and the low bits of Q3_K's: two bits for each column of four granules a byte. Of
-// granules 2p and 2p + 1, dwords 4v .. 4v + 3.
-template <typename Block>
-Words join_pairs(const Block& block, int p, int v) {
+// In each byte: two bits of a code in its low and in its high nibble, and the third ones.
+constexpr uint32_t kLowPair = 0x03030303, kHighPair = 0x30303030;
+constexpr uint32_t kBit2 = 0x04040404, kBit6 = 0x40404040;
+
+// Codes of Q2_K: two bits for each column of four granules a byte. Of granules 2p and 2p + 1,
+// dwords 4v .. 4v + 3.
+Words join_pairs(const codec::BlockQ2_K& block, int p, int v) {
   const auto pairs = load_vector<Words>(block.qs + 32 * (p / 2) + 16 * v) >> (4 * (p % 2));
-  return (pairs & 0x03030303u) | (pairs << 2 & 0x30303030u);
+  return (pairs & kLowPair) | (pairs << 2 & kHighPair);
 }
 
 void pack_q2_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
@@ -200,20 +209,36 @@ void pack_q2_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
 void pack_q3_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                uint8_t* out) {
   const Rows<codec::BlockQ3_K> rows(source, row, unit, codec::kSuperBlock);
-  pack_super(rows, shape, out);
-  uint8_t scales[kGroupRows][16];
-  for (int r = 0; r < kGroupRows; ++r) codec::unpack_q3_k_scales(rows(r).scales, scales[r]);
+  // Eight bytes with the low bits of two scales each, four with two high bits of four, d.
   Bytes columns[16];
-  transpose_bytes<16>(scales[0], sizeof scales[0], columns);
-  for (int i = 0; i < 16; ++i) {
-    store_vector<Bytes>(columns[i] - 32, out + shape.scale_offset + 16 * i);
+  transpose_bytes<14>(rows.row[0]->scales, rows.stride, columns);
+  store_super(columns[12], columns[13], shape, out);
+  for (int s = 0; s < 16; ++s) {
+    const Bytes low = s < 8 ? columns[s] & 15 : columns[s - 8] >> 4;
+    const Bytes high = columns[8 + s % 4] >> (2 * (s / 4)) & 3;
+    store_vector<Bytes>((low | high << 4) - 32, out + shape.scale_offset + kGroupRows * s);
   }
-  transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
-    // Bits 2p and 2p + 1 of the mask are the third ones.
-    const auto third = load_vector<Words>(rows(r).hmask + 16 * (v % 2)) >> (v / 2 * 2);
-    return join_pairs(rows(r), v / 2, v % 2) | (third & 0x01010101u) << 2 |
-           (third & 0x02020202u) << 5;
-  });
+  // Bits are moved in lines that are transposed already: there are 24 of these and 32 of ours.
+  alignas(kLine) uint8_t pairs[16 * kLine], thirds[8 * kLine];
+  transpose_dwords(4, 1, pairs,
+                   [&](int r, int v) { return load_vector<Words>(rows(r).qs + 16 * v); });
+  transpose_dwords(2, 1, thirds,
+                   [&](int r, int v) { return load_vector<Words>(rows(r).hmask + 16 * v); });
+  uint8_t* codes = out + shape.code_offset;
+  for (int at = 0; at < 8 * kLine; at += 16) {
+    const auto third = load_vector<Words>(thirds + at);
+    // Bits 2p and 2p + 1 of the mask are granules 2p and 2p + 1, to bits 2 and 6.
+    const Words bits[4] = {
+        (third << 2 & kBit2) | (third << 5 & kBit6), (third & kBit2) | (third << 3 & kBit6),
+        (third >> 2 & kBit2) | (third << 1 & kBit6), (third >> 4 & kBit2) | (third >> 1 & kBit6)};
+    for (int half = 0; half < 2; ++half) {
+      const auto pair = load_vector<Words>(pairs + 8 * kLine * half + at);
+      store_vector((pair & kLowPair) | (pair << 2 & kHighPair) | bits[2 * half],
+                   codes + 16 * kLine * half + at);
+      store_vector((pair >> 4 & kLowPair) | (pair >> 2 & kHighPair) | bits[2 * half + 1],
+                   codes + 16 * kLine * half + 8 * kLine + at);
+    }
+  }
 }
 
 void pack_nvfp4(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,

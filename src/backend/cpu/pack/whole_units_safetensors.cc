@@ -105,12 +105,53 @@ void pack_zero_points(const EncodedMatrix& source, int64_t row, int64_t group, u
   }
 }
 
+// Zero points of four bits of four groups from `group` on: a word has eight rows of one group.
+void pack_zero_points_of_four(const EncodedMatrix& source, int64_t row, int64_t group,
+                              uint8_t* out) {
+  const int64_t groups = source.zero_points.columns;
+  const uint8_t* words = bytes_of(source.zero_points) + 4 * (row / 8 * groups + group);
+  const auto first = load_vector<Words>(words), second = load_vector<Words>(words + 4 * groups);
+  for (int pair = 0; pair < 2; ++pair) {
+    const auto bytes = (Bytes)(pair == 0 ? zip_low(first, second) : zip_high(first, second));
+    const Bytes even = bytes & 15, odd = bytes >> 4;
+    store_vector<Bytes>(zip_low(even, odd) - 8, out + 2 * kGroupRows * pair);
+    store_vector<Bytes>(zip_high(even, odd) - 8, out + 2 * kGroupRows * pair + kGroupRows);
+  }
+}
+
+// As pack_integer_scales(), where a vector holds scales of one row that the unit takes one by one:
+// groups of 32 and less, of 64 in f32.
+void pack_small_group_scales(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
+                             int64_t unit, uint8_t* out) {
+  const int bytes = scale_bytes(shape.scales);
+  const Rows rows(source.scales, source.columns / source.block_columns * bytes, row, unit,
+                  shape.scale_groups * bytes);
+  const int vectors = shape.scale_groups * bytes / 16;
+  if (bytes == 2) {
+    transpose_halves(vectors, out + shape.scale_offset,
+                     [&](int r, int v) { return rows.vector<Halves>(r, v); });
+  } else {
+    transpose_dwords(vectors, 1, out + shape.scale_offset,
+                     [&](int r, int v) { return rows.vector<Words>(r, v); });
+  }
+  if (shape.mins != MinKind::kZeroPoint) return;
+  const int64_t group = unit * shape.scale_groups;
+  const int step = source.bits == 4 ? 4 : 1;
+  for (int s = 0; s < shape.scale_groups; s += step) {
+    uint8_t* to = out + shape.min_offset + kGroupRows * s;
+    if (step == 4) pack_zero_points_of_four(source, row, group + s, to);
+    if (step == 1) pack_zero_points(source, row, group + s, to);
+  }
+}
+
 // Scales and zero points of integers, repeated where a group is wider than the unit's.
 void pack_integer_scales(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
                          int64_t unit, uint8_t* out) {
   const int64_t per_row = source.columns / source.block_columns;
   const int64_t width = shape.columns / shape.scale_groups;
   const int bytes = scale_bytes(shape.scales);
+  if (width == source.block_columns && shape.scale_groups * bytes % 16 == 0 && bytes > 0)
+    return pack_small_group_scales(source, shape, row, unit, out);
   const uint8_t* scales = bytes_of(source.scales);
   for (int s = 0; s < shape.scale_groups; ++s) {
     const int64_t group = (unit * shape.columns + s * width) / source.block_columns;
