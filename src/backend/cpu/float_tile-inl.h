@@ -171,8 +171,7 @@ __attribute__((noinline)) void sum_parity(const FloatUnits<kGroups>& units, int 
 template <CodeKind kKind, int kRows, int kGroups>
 SLUICE_INLINE void add_part(const FloatUnits<kGroups>& units, int begin, int end,
                             const float* activations, float (*results)[kGroups][kGroupRows]) {
-  // Both sums at once where they are no more than the largest tile's of one.
-  constexpr bool kBoth = 2 * kRows <= Lanes::kFloatTileRows;
+  constexpr bool kBoth = kRows <= Lanes::kFloatBothRows;
   Floats sums[2][kRows][kGroups];
   alignas(64) float halves[2][kRows][kGroups][kGroupRows];
   if constexpr (kBoth) {

@@ -57,11 +57,11 @@ struct Avx2Lanes {
   // Products of pairs that 16 bits hold: spec/cpu-kernels-avx2.md 2.3, with
   // digits in +-127.
   static constexpr int kNibbleChain = 8, kFiveChain = 4, kSixChain = 2;
-  // Float codes: rows that are multiplied with sums of even and odd columns at once and their
-  // results in registers; a tile's rows and groups. Twelve sums, a column and a broadcast are
-  // fifteen registers. Decoding again for every tile goes on beside the products, in other pipes.
+  // Float codes: rows whose results stay in registers; a tile's rows, up to how many of them the
+  // sums of even and odd columns are made at once, and its groups. Twelve sums, a column and a
+  // broadcast are fifteen registers. Decoding again for every tile goes on beside the products.
   static constexpr int kFloatDirectRows = 1;
-  static constexpr int kFloatTileRows = 6, kFloatGroups = 1;
+  static constexpr int kFloatTileRows = 6, kFloatBothRows = 3, kFloatGroups = 1;
   static constexpr bool kFloatPanels = false;
   // VPMADDUBSW would saturate on codes above 127: signed codes go through their
   // absolute values.

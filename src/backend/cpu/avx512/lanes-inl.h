@@ -42,11 +42,11 @@ struct Lanes {
   static constexpr bool kOffsetFirst = true;  // the offset's part is where the sums start
   static constexpr bool kSums16 = false, kStartsWithProducts = false;
   static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
-  // Float codes: rows that are multiplied with sums of even and odd columns at once and their
-  // results in registers; a tile's rows, and its groups, which share each broadcast. Decoding again
-  // for every tile goes on beside the products.
+  // Float codes: rows whose results stay in registers; a tile's rows, up to how many of them the
+  // sums of even and odd columns are made at once, and its groups, which share each broadcast.
+  // Decoding again for every tile goes on beside the products.
   static constexpr int kFloatDirectRows = 1;
-  static constexpr int kFloatTileRows = 12, kFloatGroups = 2;
+  static constexpr int kFloatTileRows = 12, kFloatBothRows = 6, kFloatGroups = 2;
   static constexpr bool kFloatPanels = false;
   // VPDPBUSD takes unsigned weights: signed codes are kept with an offset of 128.
   static constexpr int kSignedOffsetShift = 7;

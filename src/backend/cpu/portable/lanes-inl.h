@@ -46,10 +46,10 @@ struct Lanes {
   static constexpr bool kOffsetFirst = false;
   static constexpr bool kSums16 = false, kStartsWithProducts = false;
   static constexpr int kNibbleChain = 8, kFiveChain = 8, kSixChain = 8;
-  // Float codes: rows that are multiplied with sums of even and odd columns at once and their
-  // results in registers; a tile's rows and groups. Four registers are a column.
+  // Float codes: rows whose results stay in registers; a tile's rows, up to how many of them the
+  // sums of even and odd columns are made at once, and its groups.
   static constexpr int kFloatDirectRows = 2;
-  static constexpr int kFloatTileRows = 2, kFloatGroups = 1;
+  static constexpr int kFloatTileRows = 2, kFloatBothRows = 2, kFloatGroups = 1;
   static constexpr bool kFloatPanels = true;
   static constexpr int kSignedOffsetShift = -1;  // signed codes are multiplied as they are
 
