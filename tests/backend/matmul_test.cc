@@ -79,10 +79,17 @@ bool is_float_form(const MatrixForm& form, int64_t columns) {
 }
 
 // The most that rounding the activations may move each of them, by place.
-std::vector<double> activation_steps(const Rows& x, int64_t row, bool is_float,
-                                     ActivationMode mode) {
+std::vector<double> activation_steps(const Rows& x, int64_t row, bool is_float, ActivationMode mode,
+                                     InstructionSet set) {
   std::vector<double> steps(static_cast<size_t>(x.columns), 0.0);
-  if (is_float) return steps;
+  if (is_float) {
+    // Tiles take an activation as two bf16 (float_tile_product-inl.h).
+    if (set == InstructionSet::kAmx) {
+      for (int64_t k = 0; k < x.columns; ++k)
+        steps[static_cast<size_t>(k)] = std::abs(double{x.row(row)[k]}) * 0x1p-17;
+    }
+    return steps;
+  }
   const int64_t width = mode == ActivationMode::kDigit ? 32 : 256;
   const double levels = mode == ActivationMode::kDigit ? 127 : 16319;
   for (int64_t first = 0; first < x.columns; first += width) {
@@ -100,10 +107,10 @@ std::vector<double> activation_steps(const Rows& x, int64_t row, bool is_float,
 // activations can do, plus the roundings of F32 sums over terms that are at most the row's largest
 // weight (and its minimum's share, which is of that size) times |x|.
 void expect_close(const Rows& x, const std::vector<float>& weights, int64_t n, bool is_float,
-                  ActivationMode mode, const std::vector<float>& out) {
+                  ActivationMode mode, const std::vector<float>& out, InstructionSet set) {
   double worst = 0;
   for (int64_t row = 0; row < x.rows; ++row) {
-    const std::vector<double> steps = activation_steps(x, row, is_float, mode);
+    const std::vector<double> steps = activation_steps(x, row, is_float, mode, set);
     for (int64_t o = 0; o < n; ++o) {
       const float* w = weights.data() + o * x.columns;
       double sum = 0, bound = 0, largest = 0, inputs = 0;
@@ -152,7 +159,7 @@ class Matmul : public testing::TestWithParam<std::tuple<InstructionSet, Activati
     for (const int64_t answer_rows : {rows, int64_t{0}}) {
       if (answer_rows == 0 && set() != InstructionSet::kAmx) continue;  // the only one that differs
       expect_close(x, matrix.decoded(), n, is_float_form(form(), columns), mode(),
-                   product(x, *packed, pool_, answer_rows));
+                   product(x, *packed, pool_, answer_rows), set());
     }
   }
 
