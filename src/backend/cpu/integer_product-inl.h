@@ -102,7 +102,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
     }
     SLUICE_UNROLL
     for (int side = 0; side < 2; ++side) {
-      Floats firsts[kRows] = {};
+      Floats firsts[kRows] = {};  // as in multiply_granule()
       SLUICE_UNROLL
       for (int segment = 0; segment < kSegments; ++segment) {
         const int granule = 2 * pair + side, at = kSegments * granule + segment;

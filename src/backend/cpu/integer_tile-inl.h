@@ -153,7 +153,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
                                : is_signed(kSource) ? Product::kSigned
                                                     : Product::kUnsigned;
   const int granule = 2 * pair + side;
-  Floats firsts[kRows][kGroups] = {};
+  Floats firsts[kRows][kGroups] = {};  // GCC 12 for Arm does not see that they are set first
   Ints scaled[kRows][kGroups];
   SLUICE_UNROLL
   for (int segment = 0; segment < kSegments; ++segment) {
