@@ -41,6 +41,7 @@ double median(std::vector<double> values) {
 FetchDistances FetchDistances::all(FetchDistance distance) {
   FetchDistances distances;
   distances.products.fill(distance);
+  distances.tiles.fill(distance);
   distances.attention = distance;
   return distances;
 }
@@ -64,14 +65,16 @@ Result<FetchDistance> parse_fetch(std::string_view text) {
 
 std::string fetch_names(const FetchDistances& distances) {
   std::string text;
-  const auto add = [&](std::string_view name, const FetchDistance& distance) {
+  const auto add = [&](std::string_view name, std::string_view what,
+                       const FetchDistance& distance) {
     if (distance == FetchDistance{}) return;
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, fetch_name(distance));
+    text += fmt::format("{}{}{} {}", text.empty() ? "" : ", ", name, what, fetch_name(distance));
   };
   for (size_t kind = 0; kind < kKindNames.size(); ++kind) {
-    add(kKindNames[kind], distances.products[kind]);
+    add(kKindNames[kind], "", distances.products[kind]);
+    add(kKindNames[kind], " tiles", distances.tiles[kind]);
   }
-  add("attention", distances.attention);
+  add("attention", "", distances.attention);
   return text.empty() ? "none" : text;
 }
 
@@ -84,8 +87,8 @@ Result<std::optional<FetchDistance>> forced_fetch() {
 
 std::span<const FetchDistance> fetch_candidates() {
   // What prototypes gained with on one machine or another (docs/decisions/prefetch.md).
-  static constexpr FetchDistance kCandidates[] = {{0, 0},    {0, 512},     {0, 1024},
-                                                  {0, 2048}, {4096, 1024}, {8192, 2048}};
+  static constexpr FetchDistance kCandidates[] = {{0, 0},    {0, 512},  {0, 1024},    {0, 2048},
+                                                  {0, 4096}, {0, 8192}, {4096, 1024}, {8192, 2048}};
   return kCandidates;
 }
 

@@ -21,20 +21,25 @@ inline bool operator==(const FetchDistance& a, const FetchDistance& b) {
 }
 
 struct FetchDistances {
-  // By CodeKind, for products that are limited by reading their weights.
-  std::array<FetchDistance, kCodeKinds> products = {};
+  // By CodeKind, for products of one row and for tiles of a few, which read memory at another pace.
+  std::array<FetchDistance, kCodeKinds> products = {}, tiles = {};
   // Of attention over pages of keys and values.
   FetchDistance attention = {};
 
   static FetchDistances all(FetchDistance distance);
-  FetchDistance& of(CodeKind kind) { return products[static_cast<size_t>(kind)]; }
-  const FetchDistance& of(CodeKind kind) const { return products[static_cast<size_t>(kind)]; }
+  FetchDistance& of(CodeKind kind, int64_t rows) {
+    return (rows == 1 ? products : tiles)[static_cast<size_t>(kind)];
+  }
+  const FetchDistance& of(CodeKind kind, int64_t rows) const {
+    return (rows == 1 ? products : tiles)[static_cast<size_t>(kind)];
+  }
 };
 
 // "none", "1024" (near) or "4096+1024" (far and near).
 std::string fetch_name(const FetchDistance& distance);
 Result<FetchDistance> parse_fetch(std::string_view text);
-// "nibble 1024, attention 4096+1024": those that are not none; "none" if all are.
+// "nibble 1024, nibble tiles 2048, attention 4096+1024": those that are not none; "none" if all
+// are.
 std::string fetch_names(const FetchDistances& distances);
 
 // What SLUICE_PREFETCH forces; nothing: to be measured.

@@ -19,7 +19,8 @@ using Clock = std::chrono::steady_clock;
 // A run reads so much: long against waking the team, and what it read before the last run of the
 // same bytes has left the caches.
 constexpr size_t kRunBytes = size_t{16} << 20;
-constexpr double kBudget = 0.06;  // seconds a kind
+constexpr double kBudget = 0.08;  // seconds a choice
+constexpr int64_t kTileRows = 4;  // of a step that checks three drafts
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -36,19 +37,19 @@ size_t total_bytes(std::span<const PackedMatrix* const> matrices) {
   return bytes;
 }
 
-// Products of one row with matrices of one kind, a run after the other through all their bytes.
+// Products of some rows with matrices of one kind, a run after the other through all their bytes.
 class ProductRuns {
  public:
-  ProductRuns(std::span<const PackedMatrix* const> matrices, ThreadPool& pool)
-      : matrices_(matrices), pool_(pool) {
+  ProductRuns(std::span<const PackedMatrix* const> matrices, int64_t batch, ThreadPool& pool)
+      : matrices_(matrices), batch_(batch), pool_(pool) {
     int64_t rows = 0, columns = 0;
     for (const PackedMatrix* matrix : matrices) {
       rows = std::max(rows, matrix->rows());
       columns = std::max(columns, matrix->columns());
     }
-    input_.assign(static_cast<size_t>(columns), 1.0f);
-    output_.resize(static_cast<size_t>(rows));
-    scratch_.resize(matmul_scratch_bytes(1, columns));
+    input_.assign(static_cast<size_t>(batch * columns), 1.0f);
+    output_.resize(static_cast<size_t>(batch * rows));
+    scratch_.resize(matmul_scratch_bytes(batch, columns));
   }
 
   double seconds(const FetchDistance& distance) {
@@ -61,8 +62,8 @@ class ProductRuns {
           static_cast<int64_t>(kRunBytes - read) / row_bytes / ops::kGrid * ops::kGrid;
       const int64_t end = std::min(matrix.rows(), row_ + std::max(rows, int64_t{ops::kGrid}));
       const DenseProduct products[] = {{&matrix, output_.data(), matrix.rows(), {row_, end}}};
-      matmul(input_.data(), 1, matrix.columns(), matrix.columns(), 1, products, scratch_, pool_,
-             distances);
+      matmul(input_.data(), batch_, matrix.columns(), matrix.columns(), batch_, products, scratch_,
+             pool_, distances);
       read += static_cast<size_t>((end - row_) * row_bytes);
       row_ = end;
       if (row_ == matrix.rows()) {
@@ -75,6 +76,7 @@ class ProductRuns {
 
  private:
   std::span<const PackedMatrix* const> matrices_;
+  const int64_t batch_;
   ThreadPool& pool_;
   std::vector<float> input_, output_;
   std::vector<std::byte> scratch_;
@@ -159,10 +161,12 @@ FetchDistances measure_fetch(std::span<const PackedMatrix* const> matrices, size
       if (matrix->view().unit.codes == static_cast<CodeKind>(kind)) of_kind.push_back(matrix);
     }
     if (total_bytes(of_kind) < least) continue;
-    ProductRuns runs(of_kind, pool);
-    distances.of(static_cast<CodeKind>(kind)) =
-        choose_fetch(fetch_candidates(), kBudget,
-                     [&](const FetchDistance& distance) { return runs.seconds(distance); });
+    for (const int64_t rows : {int64_t{1}, kTileRows}) {
+      ProductRuns runs(of_kind, rows, pool);
+      distances.of(static_cast<CodeKind>(kind), rows) =
+          choose_fetch(fetch_candidates(), kBudget,
+                       [&](const FetchDistance& distance) { return runs.seconds(distance); });
+    }
   }
   AttentionRuns runs(matrices, attention, pool);
   if (runs.bytes() < least) return distances;

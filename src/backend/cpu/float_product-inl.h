@@ -36,7 +36,7 @@ void float_direct(const ProductCall& call) {
   constexpr int kStep = step_columns<kKind>();
   const PackedView& weight = *call.weight;
   const FetchDistance* const fetch = fetch_of(call);
-  const int64_t quarter = quarter_bytes(weight.unit);
+  const int64_t quarter = part_lines(weight.unit, 4);
   for (int64_t group = call.first_group; group < call.last_group; ++group) {
     const uint8_t* unit = weight.units + group * weight.units_per_group * weight.unit.bytes;
     const auto* activations = static_cast<const float*>(call.activations);
@@ -48,7 +48,7 @@ void float_direct(const ProductCall& call) {
       const uint8_t* codes = unit + weight.unit.code_offset;
       const FloatScales scales = scales_of(weight, group, u, unit);
       for (int granule = 0; granule < 4; ++granule) {
-        if (fetch != nullptr) fetch_ahead(*fetch, codes + granule * quarter, quarter);
+        if (fetch != nullptr) fetch_ahead(*fetch, codes + kLine * granule * quarter, quarter);
         SLUICE_UNROLL
         for (int step = 0; step < kGranule / kStep; ++step) {
           Floats columns[kStep];

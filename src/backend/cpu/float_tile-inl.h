@@ -81,8 +81,10 @@ template <int kGroups>
 struct FloatUnits {
   const uint8_t* codes[kGroups];
   FloatScales scales[kGroups];
-  const uint8_t* next[kGroups];  // asked for meanwhile, or null
-  int64_t bytes = 0;             // of a unit
+  const FetchDistance* fetch = nullptr;  // null for none
+  const uint8_t* read[kGroups];          // from memory, where memory is asked for ahead
+  StreamEnd ends[kGroups];
+  int64_t eighth = 0;  // of a unit, in lines
 };
 
 template <CodeKind kKind, int kColumn, int kRows, int kGroups>
@@ -118,14 +120,14 @@ SLUICE_INLINE void add_columns(const FloatUnits<kGroups>& units, int begin, int 
   }
 }
 
-template <int kGroups>
-SLUICE_INLINE void fetch_part(const FloatUnits<kGroups>& units, int part, int parts) {
-  const int64_t lines = units.bytes / kLine;
+// kEighths eighths of a unit from `eighth` on.
+template <int kEighths, int kGroups>
+SLUICE_INLINE void fetch_part(const FloatUnits<kGroups>& units, int eighth) {
+  if (units.fetch == nullptr) return;
   SLUICE_UNROLL
   for (int g = 0; g < kGroups; ++g) {
-    if (units.next[g] != nullptr) {
-      prefetch(units.next[g], piece_begin(lines, parts, part), piece_begin(lines, parts, part + 1));
-    }
+    fetch_ahead(*units.fetch, units.read[g] + kLine * eighth * units.eighth,
+                kEighths * units.eighth, units.ends[g]);
   }
 }
 
@@ -140,13 +142,13 @@ SLUICE_INLINE void clear(Floats (&sums)[kSums][kRows][kGroups]) {
   }
 }
 
-// Columns [begin, end), whole granules; the next unit is asked for in parts.
+// Columns [begin, end), whole granules; with both parities, or one after the other.
 template <CodeKind kKind, int kParity, int kRows, int kGroups, int kSums>
 SLUICE_INLINE void add_granules(const FloatUnits<kGroups>& units, int begin, int end,
                                 const float* activations, Floats (&sums)[kSums][kRows][kGroups]) {
   for (int k = begin; k < end; k += kGranule) {
-    if constexpr (kSums == 2) fetch_part(units, k / kGranule, 4);
-    if constexpr (kSums == 1) fetch_part(units, k / kGranule + 4 * kParity, 8);
+    if constexpr (kSums == 2) fetch_part<2>(units, 2 * (k / kGranule));
+    if constexpr (kSums == 1) fetch_part<1>(units, k / kGranule + 4 * kParity);
     add_columns<kKind, kParity>(units, k, k + kGranule, activations, sums);
   }
 }
@@ -242,29 +244,25 @@ void multiply_float_unit(const ProductCall& call, int64_t group, int64_t last, i
   constexpr int kHalf = (kMost + 1) / 2, kDirect = Lanes::kFloatDirectRows;
   constexpr int kLeast = kHalf <= kDirect ? kHalf : kDirect + 1;  // of equal pieces
   constexpr bool kPanel = tile_kind<kKind>() != kKind;
-  // One group's unit is read before all of the next one has come.
-  constexpr int64_t kAhead = kGroups == 1 ? 2 : 1;
   const PackedView& weight = *call.weight;
   const auto unit_at = [&](int64_t of, int64_t index) {
     return weight.units + (of * weight.units_per_group + index) * weight.unit.bytes;
   };
   FloatPanel panels[kPanel ? kGroups : 1];
   FloatUnits<kGroups> units{};
-  units.bytes = weight.unit.bytes;
+  units.fetch = fetch_of(call);
+  units.eighth = part_lines(weight.unit, 8);
   for (int g = 0; g < kGroups; ++g) {
     // A lone last group is multiplied twice: a tile of one would double the code.
     const int64_t own = group + g < last ? group + g : group;
     const uint8_t* const unit = unit_at(own, u);
     units.scales[g] = scales_of(weight, own, u, unit);
-    units.codes[g] = unit + weight.unit.code_offset;
+    units.codes[g] = units.read[g] = unit + weight.unit.code_offset;
+    units.ends[g] = stream_end(weight, own, kGroups);
     if constexpr (kPanel) {
       decode_float_panel<kKind>(units.codes[g], panels[g]);
       units.codes[g] = reinterpret_cast<const uint8_t*>(panels[g].columns);
     }
-    const int64_t ahead = u + kAhead;
-    units.next[g] = ahead < weight.units_per_group
-                        ? unit_at(group + g, ahead)
-                        : unit_at(group + kGroups + g, ahead - weight.units_per_group);
   }
   const auto* activations =
       static_cast<const float*>(call.activations) + (u * call.rows + first) * kFloatColumns;
@@ -274,7 +272,7 @@ void multiply_float_unit(const ProductCall& call, int64_t group, int64_t last, i
     multiply_float_tile_of<tile_kind<kKind>(), kLeast, kMost>(
         piece_begin(rows, tiles, tile + 1) - row, units, activations + row * kFloatColumns,
         results + row);
-    for (const uint8_t*& next : units.next) next = nullptr;
+    units.fetch = nullptr;  // the next tiles find the unit in the cache
   }
 }
 

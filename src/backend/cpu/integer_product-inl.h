@@ -41,7 +41,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
   for (int row = 0; row < kRows; ++row) unit_sums[row][0] = Lanes::broadcast(0.0f);
 
   for (int pair = 0; pair < 4; ++pair) {
-    if (fetch != nullptr) fetch_ahead(*fetch, codes + pair * quarter, quarter);
+    if (fetch != nullptr) fetch_ahead(*fetch, codes + kLine * pair * quarter, quarter);
     Ints sums[2][kSegments][kRows][Form::kDigits];
     SLUICE_UNROLL
     for (int segment = 0; segment < kSegments; ++segment) {
@@ -146,7 +146,7 @@ void multiply_direct(const ProductCall& call) {
   const int scale_shift = scale_shift_of(shape);
   const Codes table = table_of<kSource>(weight);
   const FetchDistance* const fetch = fetch_of(call);
-  const int64_t quarter = quarter_bytes(shape);
+  const int64_t quarter = part_lines(shape, 4);
   alignas(64) ScaleLines lines;
   for (int64_t group = call.first_group; group < call.last_group; ++group) {
     const uint8_t* unit = weight.units + group * weight.units_per_group * shape.bytes;

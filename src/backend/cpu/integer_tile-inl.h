@@ -101,7 +101,10 @@ SLUICE_INLINE void decode_parts(const uint8_t* codes, const Codes table, int pai
   } else {
     constexpr int kOffset = offset_shift(kSource);
     parts[0] = decode_line<kSource>(codes, table, pair, side, j);
-    if constexpr (kWords) Set::template split_words<(kOffset >= 0 ? 1 << (kOffset & 7) : 0)>(parts);
+    if constexpr (kWords) {
+      Set::template split_words < is_signed(kSource) &&
+          kOffset<0, (kOffset >= 0 ? 1 << (kOffset & 7) : 0)>(parts);
+    }
   }
 }
 
@@ -130,8 +133,9 @@ struct TileUnits {
   const uint8_t* codes[kGroups];
   const ScaleLines* lines;  // [kGroups]
   int scale_shift;
-  const uint8_t* next[kGroups];  // the unit to fetch meanwhile, or null
-  int64_t next_lines;
+  const FetchDistance* fetch;  // of tiles that read memory; null for none
+  StreamEnd ends[kGroups];
+  int64_t quarter;  // of a unit, in lines
 };
 
 // kRows rows times a granule of kGroups units.
@@ -284,11 +288,9 @@ void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const ui
     }
   } else {
     for (int pair = 0; pair < 4; ++pair) {
-      for (int g = 0; g < kGroups; ++g) {
-        if (units.next[g] != nullptr) {
-          prefetch(units.next[g], piece_begin(units.next_lines, 4, pair),
-                   piece_begin(units.next_lines, 4, pair + 1));
-        }
+      for (int g = 0; units.fetch != nullptr && g < kGroups; ++g) {
+        fetch_ahead(*units.fetch, units.codes[g] + kLine * pair * units.quarter, units.quarter,
+                    units.ends[g]);
       }
       multiply_granule<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, pair, 0,
                                                                              activations, sums);
@@ -368,10 +370,9 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
   for (int64_t row = 0; row < rows; ++row) {
     for (int g = 0; g < kGroups; ++g) Lanes::store(results[row][g], Lanes::broadcast(0.0f));
   }
-  TileUnits<kGroups> units{{}, lines, scale_shift_of(shape), {}, shape.bytes / kLine};
-  // Where asking ahead was measured to pay for one row, it pays for a tile that reads memory
-  // itself.
-  const bool fetches = fetch_of(call) != nullptr;
+  TileUnits<kGroups> units{{}, lines, scale_shift_of(shape), nullptr, {}, part_lines(shape, 4)};
+  const uint8_t* read[kGroups];
+  const FetchDistance next = panel_fetch(call);
   for (int64_t u = 0; u < weight.units_per_group; ++u) {
     for (int g = 0; g < kGroups; ++g) {
       // A lone last group is multiplied twice: a tile of one would double the code.
@@ -379,35 +380,23 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
       const uint8_t* unit = weight.units + (from * weight.units_per_group + u) * shape.bytes;
       decode_scales<kDigit>(shape, unit, lines[g]);
       units.codes[g] = unit + shape.code_offset;
+      read[g] = unit;
+      units.ends[g] = stream_end(weight, from, kGroups);
       if constexpr (is_panel(kRead)) {
         decode_panel<kSource, kWords>(units.codes[g], table, panels[g]);
         units.codes[g] = panels[g].lines[0];
       }
     }
-    const bool more = u + 1 < weight.units_per_group;
-    if constexpr (!is_panel(kRead)) {
-      for (int g = 0; g < kGroups; ++g) {
-        const int64_t next = more ? group + g : group + kGroups + g;
-        units.next[g] =
-            fetches && next < last
-                ? weight.units + (next * weight.units_per_group + (more ? u + 1 : 0)) * shape.bytes
-                : nullptr;
-      }
-    }
+    if constexpr (!is_panel(kRead)) units.fetch = fetch_of(call);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = piece_begin(rows, tiles, tile);
       for (int g = 0; is_panel(kRead) && g < kGroups; ++g) {
-        const int64_t next = more ? group + g : group + kGroups + g;
-        if (next < last) {
-          prefetch(
-              weight.units + (next * weight.units_per_group + (more ? u + 1 : 0)) * shape.bytes,
-              piece_begin(shape.bytes / kLine, tiles, tile),
-              piece_begin(shape.bytes / kLine, tiles, tile + 1));
-        }
+        fetch_piece(next, shape, read[g], tiles, tile, units.ends[g]);
       }
       multiply_tile_of<kRead, kHalf, kMin, kDigit, kWords, kLeast, kMost, kGroups>(
           piece_begin(rows, tiles, tile + 1) - row, units, table, activations + row * Form::kBytes,
           results + row);
+      units.fetch = nullptr;  // the next tiles find the unit in the cache
     }
     activations += call.rows * Form::kBytes;
   }

@@ -213,8 +213,7 @@ class Pieces {
     call.last_group = edge(i + 1);
     call.out = product.out + part_.first * product.stride;
     call.stride = product.stride;
-    if (call.rows <= kReadOnceRows || !is_float(weight.unit))
-      call.fetch = fetch_.of(weight.unit.codes);
+    call.fetch = fetch_.of(weight.unit.codes, call.rows);
     if (call.first_group < call.last_group)
       choose_kernel(wanted_for(matrix(product), call.rows, part_.prompt)).product(call);
   }
@@ -224,9 +223,6 @@ class Pieces {
   // four microseconds, against which taking it costs nothing.
   static constexpr size_t kLeastBytes = 64 * 1024;
   static constexpr int64_t kMostPieces = 16;
-  // The most rows of float codes that are limited by reading the weights on every class; tiles of
-  // integer codes see for themselves.
-  static constexpr int64_t kReadOnceRows = 2;
 
   static const PackedMatrix& matrix(const DenseProduct& product) {
     return static_cast<const PackedMatrix&>(*product.weight);

@@ -157,7 +157,7 @@ struct ProductCall {
   const float* row_factors = nullptr;  // [rows], multiplied into the result
   bool digit = false;                  // one digit, scale per 32
   bool words = false;                  // WordUnit
-  FetchDistance fetch = {};            // of products that read their units from memory once
+  FetchDistance fetch = {};            // of products and tiles that read their units from memory
   int64_t rows = 0;                    // M
   int64_t first_group = 0, last_group = 0;
   float* out = nullptr;  // [rows, N]

@@ -85,9 +85,10 @@ TEST(FetchNames, AreReadBack) {
   }
   FetchDistances distances;
   EXPECT_EQ(fetch_names(distances), "none");
-  distances.of(CodeKind::kSix) = kNear;
+  distances.of(CodeKind::kSix, 1) = kNear;
+  distances.of(CodeKind::kSix, 2) = kBoth;
   distances.attention = kBoth;
-  EXPECT_EQ(fetch_names(distances), "six 1024, attention 4096+1024");
+  EXPECT_EQ(fetch_names(distances), "six 1024, six tiles 4096+1024, attention 4096+1024");
 }
 
 class SluicePrefetch : public testing::Test {
@@ -153,15 +154,18 @@ TEST(MeasuredFetch, RunsOverEveryKind) {
     }
     ASSERT_GE(matrices.size(), 3u);
     const FetchDistances found = measure_fetch(matrices, 1, attention_kernels(set), pool);
-    for (const FetchDistance& distance : found.products) {
-      EXPECT_NE(std::find(fetch_candidates().begin(), fetch_candidates().end(), distance),
-                fetch_candidates().end());
+    for (const auto& of_rows : {found.products, found.tiles}) {
+      for (const FetchDistance& distance : of_rows) {
+        EXPECT_NE(std::find(fetch_candidates().begin(), fetch_candidates().end(), distance),
+                  fetch_candidates().end());
+      }
     }
   }
 }
 
 // Equal bits over tails of rows and columns; asking behind the last matrix is harmless.
 TEST(ForcedFetch, ChangesNoBitOfProducts) {
+  constexpr int64_t kMostRows = 14;  // more than a tile of any set
   ThreadPool pool(2);
   for (const InstructionSet set : supported_instruction_sets()) {
     for (const test::MatrixForm& form : test::all_forms()) {
@@ -171,10 +175,10 @@ TEST(ForcedFetch, ChangesNoBitOfProducts) {
         const test::RandomMatrix source(form, n, columns, 7);
         const auto weight = std::move(pack_matrix(source.encoded(), set, mode, pool)).value();
         test::Random random(9);
-        std::vector<float> x(static_cast<size_t>(3 * columns));
+        std::vector<float> x(static_cast<size_t>(kMostRows * columns));
         for (float& value : x) value = random.normal();
-        std::vector<std::byte> scratch(matmul_scratch_bytes(3, columns));
-        for (int64_t rows = 1; rows <= 3; ++rows) {
+        std::vector<std::byte> scratch(matmul_scratch_bytes(kMostRows, columns));
+        for (const int64_t rows : {int64_t{1}, int64_t{2}, int64_t{3}, kMostRows}) {
           const auto product = [&](const FetchDistance& distance) {
             std::vector<float> out(static_cast<size_t>(rows * n));
             const DenseProduct products[] = {{weight.get(), out.data(), n}};

@@ -117,6 +117,7 @@ void multiply_pair_block(const ProductCall& call, int64_t group, const int64_t* 
   const uint8_t* unit = weight.units + group * weight.units_per_group * weight.unit.bytes;
   const auto* activations = static_cast<const uint8_t*>(call.activations);
   __builtin_memset(work.totals, 0, sizeof work.totals);
+  const FetchDistance next = panel_fetch(call);
   for (int64_t u = 0; u < weight.units_per_group; ++u) {
     const uint8_t* lines = unit + weight.unit.code_offset;
     if (decoded) {
@@ -125,6 +126,8 @@ void multiply_pair_block(const ProductCall& call, int64_t group, const int64_t* 
     }
     const float* scale = scales_of(weight, group, u, unit).tile;
     for (int tile = 0; tile < count; tile += kPairTiles) {
+      fetch_piece(next, weight.unit, unit, (count + kPairTiles - 1) / kPairTiles,
+                  tile / kPairTiles);
       multiply_pairs_any(count - tile, lines, activations, first_rows + tile, scale, work,
                          work.totals + tile);
     }

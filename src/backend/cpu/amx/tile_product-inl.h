@@ -211,10 +211,13 @@ int multiply_group_rows(const ProductCall& call, int64_t group, int64_t first, i
   for (int64_t row = 0; row < rows; ++row) Lanes::store(work.totals[row], Lanes::broadcast(0.0f));
   if (decode != nullptr) decode(unit + shape.code_offset, weight.table, work.panels[0]);
   Step before;
+  const FetchDistance next = panel_fetch(call);
   for (int64_t u = 0; u < weight.units_per_group; ++u) {
     TileWeights weights{unit + shape.code_offset, true};
+    const uint8_t* read = unit;  // from memory, at the time
     if (decode != nullptr) {
       weights = {work.panels[u % 2].lines[0], false};
+      read += shape.bytes;
       if (u + 1 < weight.units_per_group) {
         decode(unit + shape.bytes + shape.code_offset, weight.table, work.panels[(u + 1) % 2]);
       }
@@ -233,6 +236,10 @@ int multiply_group_rows(const ProductCall& call, int64_t group, int64_t first, i
       for (step.part = 0; step.part < Form::kParts; ++step.part) {
         step.buffer = buffer;
         for (int turn = 0; turn < Form::kTurns; ++turn) {
+          if (row == 0) {
+            fetch_piece(next, shape, read, Form::kParts * Form::kTurns,
+                        step.part * Form::kTurns + turn);
+          }
           // In this order: the fold reads what the last turn overwrites.
           if (before.rows > 0) fold_turn<kHalf, kMin, kDigit>(work, before, turn);
           multiply_turn<Form>(weights, step, turn, work.sums[buffer]);

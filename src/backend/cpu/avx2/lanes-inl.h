@@ -201,17 +201,26 @@ struct Avx2Lanes {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
   }
   // A line of bytes less kOffset as two of words: columns 0 and 2 of every
-  // four, then 1 and 3.
-  template <int kOffset>
+  // four, then 1 and 3. Bytes without sign save a shift.
+  template <bool kSigned, int kOffset>
   SLUICE_INLINE void split_words(Codes (&parts)[2]) {
-    Codes bytes = parts[0];
-    if constexpr (kOffset != 0) {
-      const __m256i offset = _mm256_set1_epi8(static_cast<char>(kOffset));
-      bytes = {_mm256_sub_epi8(bytes.low, offset), _mm256_sub_epi8(bytes.high, offset)};
+    const Codes bytes = parts[0];
+    if constexpr (kSigned) {
+      static_assert(kOffset == 0, "signed bytes are as they are");
+      parts[0] = {_mm256_srai_epi16(_mm256_slli_epi16(bytes.low, 8), 8),
+                  _mm256_srai_epi16(_mm256_slli_epi16(bytes.high, 8), 8)};
+      parts[1] = {_mm256_srai_epi16(bytes.low, 8), _mm256_srai_epi16(bytes.high, 8)};
+    } else {
+      const __m256i even = _mm256_set1_epi16(0xff);
+      parts[0] = {_mm256_and_si256(bytes.low, even), _mm256_and_si256(bytes.high, even)};
+      parts[1] = shift_right<8>(bytes);
+      if constexpr (kOffset != 0) {
+        const __m256i offset = _mm256_set1_epi16(kOffset);
+        for (Codes& words : parts) {
+          words = {_mm256_sub_epi16(words.low, offset), _mm256_sub_epi16(words.high, offset)};
+        }
+      }
     }
-    parts[0] = {_mm256_srai_epi16(_mm256_slli_epi16(bytes.low, 8), 8),
-                _mm256_srai_epi16(_mm256_slli_epi16(bytes.high, 8), 8)};
-    parts[1] = {_mm256_srai_epi16(bytes.low, 8), _mm256_srai_epi16(bytes.high, 8)};
   }
   SLUICE_INLINE Ints join_digits(Ints high, Ints low) {
     return {_mm256_add_epi32(_mm256_slli_epi32(high.low, 7), low.low),
