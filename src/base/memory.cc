@@ -135,11 +135,13 @@ PageBlock::PageBlock(size_t bytes) {
   if (size_ >= kLargePage) ::madvise(data_, size_, MADV_HUGEPAGE);
 }
 
-void PageBlock::populate() {
-  if (size_ == 0 || ::madvise(data_, size_, MADV_POPULATE_WRITE) == 0) return;
+void PageBlock::populate() { populate(0, size_); }
+
+void PageBlock::populate(size_t begin, size_t end) {
+  if (begin == end || ::madvise(data_ + begin, end - begin, MADV_POPULATE_WRITE) == 0) return;
   if (errno == ENOMEM) throw std::bad_alloc();
   // Kernels before 5.14 do not know the advice: write to each page.
-  for (size_t offset = 0; offset < size_; offset += kSmallPage) data_[offset] = std::byte{0};
+  for (size_t offset = begin; offset < end; offset += kSmallPage) data_[offset] = std::byte{0};
 }
 
 PageBlock::PageBlock(PageBlock&& other) noexcept

@@ -32,9 +32,11 @@ class PageBlock {
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }
 
-  // Touches every page now, so that nothing can be missing later. Throws std::bad_alloc when the
-  // system refuses.
+  // Touches every page now, or those of bytes [begin, end), so that nothing can be missing later.
+  // begin: a multiple of kPopulateGrain. Throws std::bad_alloc when the system refuses.
   void populate();
+  void populate(size_t begin, size_t end);
+  static constexpr size_t kPopulateGrain = size_t{2} << 20;  // a large page
 
   // What a block of this many bytes really takes once touched.
   static size_t footprint(size_t bytes);

@@ -150,7 +150,7 @@ void CpuBackend::tune(std::span<const ops::Matrix* const> products) {
 // ---- key-value cache and state
 
 Result<std::unique_ptr<ops::KvCache>> CpuBackend::create_kv_cache(const ops::KvSpec& spec) {
-  return PagedKvCache::create(spec);
+  return PagedKvCache::create(spec, pool_);
 }
 
 std::vector<float> CpuBackend::export_keys(const ops::KvCache& cache, int64_t layer,
@@ -181,7 +181,7 @@ void CpuBackend::import_page(ops::KvCache& cache, int32_t page, std::span<const 
 
 Result<std::unique_ptr<ops::RecurrentState>> CpuBackend::create_recurrent_state(
     const ops::RecurrentSpec& spec) {
-  return SlotStates::create(spec);
+  return SlotStates::create(spec, pool_);
 }
 
 }  // namespace sluice::cpu

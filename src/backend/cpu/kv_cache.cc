@@ -33,7 +33,8 @@ bool positive(const std::vector<float>& scales) {
 
 }  // namespace
 
-Result<std::unique_ptr<ops::KvCache>> PagedKvCache::create(const ops::KvSpec& spec) {
+Result<std::unique_ptr<ops::KvCache>> PagedKvCache::create(const ops::KvSpec& spec,
+                                                           ThreadPool& pool) {
   SLUICE_CHECK(spec.layers > 0 && spec.heads > 0 && spec.head_dim > 0 && spec.pages >= 0,
                "layers {} heads {} head_dim {} pages {}", spec.layers, spec.heads, spec.head_dim,
                spec.pages);
@@ -46,7 +47,7 @@ Result<std::unique_ptr<ops::KvCache>> PagedKvCache::create(const ops::KvSpec& sp
   const size_t bytes = pages > std::numeric_limits<size_t>::max() / page
                            ? std::numeric_limits<size_t>::max()
                            : page * pages;
-  SLUICE_ASSIGN(PageBlock block, take_block("key-value cache", bytes));
+  SLUICE_ASSIGN(PageBlock block, take_shared_block("key-value cache", bytes, pool));
   return std::unique_ptr<ops::KvCache>(new PagedKvCache(spec, std::move(block)));
 }
 

@@ -13,6 +13,7 @@
 #include "backend/cpu/vector/attention_kernels.h"
 #include "base/memory.h"
 #include "base/result.h"
+#include "base/threads.h"
 #include "ops/backend.h"
 
 namespace sluice::cpu {
@@ -21,7 +22,7 @@ enum class KvPart { kKeys, kValues };
 
 class PagedKvCache final : public ops::KvCache {
  public:
-  static Result<std::unique_ptr<ops::KvCache>> create(const ops::KvSpec& spec);
+  static Result<std::unique_ptr<ops::KvCache>> create(const ops::KvSpec& spec, ThreadPool& pool);
 
   // Stores head_dim values of one token; `place` is its index inside the page. Different tokens and
   // heads may be written at the same time.

@@ -21,7 +21,8 @@ Status check_limit(const char* what, int64_t value, int64_t limit) {
 
 }  // namespace
 
-Result<std::unique_ptr<ops::RecurrentState>> SlotStates::create(const ops::RecurrentSpec& spec) {
+Result<std::unique_ptr<ops::RecurrentState>> SlotStates::create(const ops::RecurrentSpec& spec,
+                                                                ThreadPool& pool) {
   SLUICE_CHECK(spec.layers >= 0 && spec.slots >= 0 && spec.pending_rows >= 0,
                "layers {} slots {} pending_rows {}", spec.layers, spec.slots, spec.pending_rows);
   SLUICE_CHECK(spec.key_heads > 0 && spec.value_heads > 0 && spec.key_dim > 0 &&
@@ -38,7 +39,7 @@ Result<std::unique_ptr<ops::RecurrentState>> SlotStates::create(const ops::Recur
   const size_t bytes = slot != 0 && slots > std::numeric_limits<size_t>::max() / slot
                            ? std::numeric_limits<size_t>::max()
                            : slot * slots;
-  SLUICE_ASSIGN(PageBlock block, take_block("recurrent state", bytes));
+  SLUICE_ASSIGN(PageBlock block, take_shared_block("recurrent state", bytes, pool));
   return std::unique_ptr<ops::RecurrentState>(new SlotStates(spec, std::move(block)));
 }
 

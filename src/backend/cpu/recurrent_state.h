@@ -13,6 +13,7 @@
 #include "backend/cpu/vector/gdn_kernels.h"
 #include "base/memory.h"
 #include "base/result.h"
+#include "base/threads.h"
 #include "ops/backend.h"
 
 namespace sluice::cpu {
@@ -38,7 +39,8 @@ struct LayerState {
 
 class SlotStates final : public ops::RecurrentState {
  public:
-  static Result<std::unique_ptr<ops::RecurrentState>> create(const ops::RecurrentSpec& spec);
+  static Result<std::unique_ptr<ops::RecurrentState>> create(const ops::RecurrentSpec& spec,
+                                                             ThreadPool& pool);
 
   LayerState layer(int64_t slot, int64_t layer) const;
 

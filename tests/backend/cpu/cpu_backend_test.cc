@@ -116,6 +116,33 @@ TEST(CpuMemory, StatesAndCachesTakeWhatTheirSpecsSay) {
   EXPECT_GE(grown, static_cast<double>(spec.state_bytes() * 16) * 0.99);
 }
 
+// Every piece of it, whichever member of the team touches it.
+TEST(CpuMemory, CachesAndStatesAreInUseFromTheStart) {
+  const auto backend = make(3);
+  const ops::KvSpec keys_and_values{.layers = 2,
+                                    .heads = 4,
+                                    .head_dim = 128,
+                                    .pages = 90,
+                                    .format = ops::KvFormat::kBF16,
+                                    .key_scales = {},
+                                    .value_scales = {}};
+  const ops::RecurrentSpec states{.layers = 8,
+                                  .key_heads = 4,
+                                  .value_heads = 8,
+                                  .key_dim = 128,
+                                  .value_dim = 128,
+                                  .slots = 5,
+                                  .pending_rows = 4};
+  const uint64_t before = anonymous_resident_memory();
+  const auto cache = backend->create_kv_cache(keys_and_values);
+  const uint64_t between = anonymous_resident_memory();
+  const auto state = backend->create_recurrent_state(states);
+  const uint64_t after = anonymous_resident_memory();
+  ASSERT_TRUE(cache.ok() && state.ok());
+  EXPECT_GE(between - before, keys_and_values.bytes_per_page() * 90);
+  EXPECT_GE(after - between, states.state_bytes() * 5);
+}
+
 TEST(CpuMemory, ScratchIsAnnouncedWhole) {
   const auto backend = make(2);
   const size_t fixed = CpuBackend::fixed_scratch_bytes(2);
