@@ -17,7 +17,7 @@ constexpr std::array<std::string_view, kCodeKinds> kKindNames = {
 // A page of the smallest size: streams that jump would not profit from more.
 constexpr int32_t kMostAhead = 64 * 1024;
 
-constexpr double kClearly = 0.97;
+constexpr double kClearly = 0.97, kSurely = 0.85;
 constexpr int kRounds = 5, kFinalRounds = 9;
 
 std::optional<int32_t> parse_bytes(std::string_view text) {
@@ -35,6 +35,50 @@ double median(std::vector<double> values) {
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }
+
+// Times of candidates, by turns.
+class Rounds {
+ public:
+  explicit Rounds(size_t candidates) : times_(candidates) {}
+
+  template <typename Run>
+  void run(std::span<const FetchDistance> candidates, const Run& seconds) {
+    for (size_t i = 0; i < times_.size(); ++i) times_[i].push_back(seconds(candidates[i]));
+  }
+
+  // The median over rounds of a candidate's time beside the first one's in the same round.
+  double ratio(size_t candidate) const {
+    std::vector<double> ratios;
+    for (size_t round = 0; round < times_[0].size(); ++round) {
+      ratios.push_back(times_[candidate][round] / times_[0][round]);
+    }
+    return median(std::move(ratios));
+  }
+
+  size_t best() const {
+    size_t best = 0;
+    for (size_t i = 1; i < times_.size(); ++i) {
+      if (ratio(i) < ratio(best)) best = i;
+    }
+    return best;
+  }
+
+  // Of a machine that does other things as well, where the least time of each candidate says most:
+  // the one with the least of all, or the first where that is not much less than its own.
+  size_t surely_best() const {
+    const auto least = [&](size_t i) {
+      return *std::min_element(times_[i].begin(), times_[i].end());
+    };
+    size_t best = 0;
+    for (size_t i = 1; i < times_.size(); ++i) {
+      if (least(i) < least(best)) best = i;
+    }
+    return times_[0].size() > 1 && least(best) <= kSurely * least(0) ? best : 0;
+  }
+
+ private:
+  std::vector<std::vector<double>> times_;  // [candidate][round]
+};
 
 }  // namespace
 
@@ -94,32 +138,22 @@ std::span<const FetchDistance> fetch_candidates() {
 
 FetchDistance choose_fetch(std::span<const FetchDistance> candidates, double budget,
                            const std::function<double(const FetchDistance&)>& seconds) {
-  // The median over rounds of each candidate's time beside the first one's in the same round.
-  const auto ratios = [&](std::span<const FetchDistance> tried, int rounds) {
-    std::vector<std::vector<double>> all(tried.size());
-    for (int round = 0; round < rounds && budget > 0; ++round) {
-      double first = 0;
-      for (size_t i = 0; i < tried.size(); ++i) {
-        const double time = seconds(tried[i]);
-        budget -= time;
-        if (i == 0) first = time;
-        all[i].push_back(time / first);
-      }
-    }
-    std::vector<double> medians;
-    for (std::vector<double>& of_one : all) {
-      medians.push_back(of_one.empty() ? 1.0 : median(std::move(of_one)));
-    }
-    return medians;
+  const auto run = [&](const FetchDistance& distance) {
+    const double time = seconds(distance);
+    budget -= time;
+    return time;
   };
-  const std::vector<double> tried = ratios(candidates, kRounds);
-  const auto best =
-      static_cast<size_t>(std::min_element(tried.begin(), tried.end()) - tried.begin());
-  if (tried[best] > kClearly) return candidates[0];
+  Rounds tried(candidates.size());
+  for (int round = 0; round < kRounds && budget > 0; ++round) tried.run(candidates, run);
+  if (budget <= 0) return candidates[tried.surely_best()];
+  const size_t best = tried.best();
+  if (tried.ratio(best) > kClearly) return candidates[0];
   // The least of several noisy figures is too low; only new rounds can tell.
   const FetchDistance final_two[] = {candidates[0], candidates[best]};
-  const bool confirmed = ratios(final_two, kFinalRounds)[1] <= kClearly;
-  return confirmed && budget > 0 ? candidates[best] : candidates[0];
+  Rounds last(2);
+  for (int round = 0; round < kFinalRounds && budget > 0; ++round) last.run(final_two, run);
+  if (budget <= 0) return candidates[tried.surely_best()];
+  return last.ratio(1) <= kClearly ? candidates[best] : candidates[0];
 }
 
 }  // namespace sluice::cpu

@@ -49,8 +49,9 @@ Result<std::optional<FetchDistance>> forced_fetch();
 std::span<const FetchDistance> fetch_candidates();
 
 // The candidate with the least seconds(candidate), or the first unless that one is beaten clearly:
-// by 3 % in the median of interleaved rounds, and once more in rounds of those two alone. Ends with
-// the first as well when all runs together have taken more than `budget` seconds.
+// by 3 % in the median of interleaved rounds, and once more in rounds of those two alone. When all
+// runs together have taken more than `budget` seconds the machine is busy: then the least times of
+// at least two rounds decide, by 15 %.
 FetchDistance choose_fetch(std::span<const FetchDistance> candidates, double budget,
                            const std::function<double(const FetchDistance&)>& seconds);
 

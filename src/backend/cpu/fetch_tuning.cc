@@ -19,7 +19,7 @@ using Clock = std::chrono::steady_clock;
 // A run reads so much: long against waking the team, and what it read before the last run of the
 // same bytes has left the caches.
 constexpr size_t kRunBytes = size_t{16} << 20;
-constexpr double kBudget = 0.08;  // seconds a choice
+constexpr double kBudget = 0.15;  // seconds a choice
 constexpr int64_t kTileRows = 4;  // of a step that checks three drafts
 
 double seconds_since(Clock::time_point start) {

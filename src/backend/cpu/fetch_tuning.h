@@ -13,7 +13,7 @@ namespace sluice::cpu {
 // Products of one row and of four for each kind of codes, then attention, which reads the weights'
 // memory as if it were pages. A kind with fewer bytes than `least` gets none, as attention does if
 // all together have fewer: what stays in the caches says nothing about memory. Takes some 30 ms a
-// choice, at most 80.
+// choice, at most 150.
 FetchDistances measure_fetch(std::span<const PackedMatrix* const> matrices, size_t least,
                              const AttentionKernels& attention, ThreadPool& pool);
 

@@ -65,10 +65,19 @@ TEST(ChooseFetch, ALuckyWinnerMustWinAgain) {
   EXPECT_GT(machine.runs, 15);
 }
 
-TEST(ChooseFetch, EndsWithNoneWhenTheBudgetIsSpent) {
-  FakeMachine machine{.none = 100, .near = 50, .both = 50};
-  EXPECT_EQ(machine.chosen(0.25), kNone);
-  EXPECT_LE(machine.runs, 6);
+TEST(ChooseFetch, WhenTheBudgetIsSpentOnlyMuchLessCounts) {
+  // One round says nothing.
+  FakeMachine once{.none = 100, .near = 50, .both = 50};
+  EXPECT_EQ(once.chosen(0.15), kNone);
+  EXPECT_EQ(once.runs, 3);
+  // Two rounds, with small gains and with large ones.
+  FakeMachine small{.none = 100, .near = 90, .both = 100};
+  EXPECT_EQ(small.chosen(0.4), kNone);
+  EXPECT_EQ(small.runs, 6);
+  EXPECT_EQ(FakeMachine({.none = 100, .near = 100, .both = 80}).chosen(0.4), kBoth);
+  // A busy machine, where two runs of three are interrupted for longer than they take.
+  FakeMachine busy{.near = 0.5, .noise = [](int run) { return run % 5 < 3 ? 8.0 : 1.0; }};
+  EXPECT_EQ(busy.chosen(0.04), kNear);
 }
 
 TEST(FetchNames, AreReadBack) {
