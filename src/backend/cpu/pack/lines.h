@@ -46,6 +46,16 @@ inline Halves zip_high(Halves a, Halves b) {
 inline Words zip_low(Words a, Words b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); }
 inline Words zip_high(Words a, Words b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
 
+// Four dwords of four rows, to their lanes in four lines.
+inline void store_square(Words a, Words b, Words c, Words d, uint8_t* to, ptrdiff_t line) {
+  const Words ac_low = zip_low(a, c), ac_high = zip_high(a, c);
+  const Words bd_low = zip_low(b, d), bd_high = zip_high(b, d);
+  store_vector(zip_low(ac_low, bd_low), to);
+  store_vector(zip_high(ac_low, bd_low), to + line);
+  store_vector(zip_low(ac_high, bd_high), to + 2 * line);
+  store_vector(zip_high(ac_high, bd_high), to + 3 * line);
+}
+
 // Dwords: load(row, v) gives dwords 4v .. 4v + 3 of a row, v < vectors. Dword i of row r becomes
 // lane r of line i * step behind `out`.
 template <typename Load>
@@ -53,15 +63,27 @@ inline void transpose_dwords(int vectors, int step, uint8_t* out, const Load& lo
   const auto line = static_cast<ptrdiff_t>(step) * kLine;
   for (int v = 0; v < vectors; ++v, out += 4 * line) {
     for (int quad = 0; quad < 4; ++quad) {
-      const Words a = load(4 * quad, v), b = load(4 * quad + 1, v);
-      const Words c = load(4 * quad + 2, v), d = load(4 * quad + 3, v);
-      const Words ac_low = zip_low(a, c), ac_high = zip_high(a, c);
-      const Words bd_low = zip_low(b, d), bd_high = zip_high(b, d);
-      uint8_t* to = out + 16 * quad;
-      store_vector(zip_low(ac_low, bd_low), to);
-      store_vector(zip_high(ac_low, bd_low), to + line);
-      store_vector(zip_low(ac_high, bd_high), to + 2 * line);
-      store_vector(zip_high(ac_high, bd_high), to + 3 * line);
+      store_square(load(4 * quad, v), load(4 * quad + 1, v), load(4 * quad + 2, v),
+                   load(4 * quad + 3, v), out + 16 * quad, line);
+    }
+  }
+}
+
+// Eight dwords.
+struct TwoWords {
+  Words first, second;
+};
+
+// As transpose_dwords() with a step of 1, where dwords 8p .. 8p + 7 of a row come from the same
+// bytes: load(row, p) gives them, p < pairs, so that each byte is loaded and taken apart once.
+template <typename Load>
+inline void transpose_pairs(int pairs, uint8_t* out, const Load& load) {
+  for (int p = 0; p < pairs; ++p, out += 8 * kLine) {
+    for (int quad = 0; quad < 4; ++quad) {
+      const TwoWords a = load(4 * quad, p), b = load(4 * quad + 1, p);
+      const TwoWords c = load(4 * quad + 2, p), d = load(4 * quad + 3, p);
+      store_square(a.first, b.first, c.first, d.first, out + 16 * quad, kLine);
+      store_square(a.second, b.second, c.second, d.second, out + 16 * quad + 4 * kLine, kLine);
     }
   }
 }
@@ -110,5 +132,11 @@ inline int granule_offset(int granule) { return (16 * (granule / 2) + granule % 
 // Of two granules, a byte of either with two nibbles: the low ones side by side, the high ones.
 inline Words join_low(Words a, Words b) { return (a & 0x0f0f0f0fu) | (b & 0x0f0f0f0fu) << 4; }
 inline Words join_high(Words a, Words b) { return (a >> 4 & 0x0f0f0f0fu) | (b & 0xf0f0f0f0u); }
+
+// Both: the high nibbles of a change places with the low ones of b.
+inline TwoWords join_both(Words a, Words b) {
+  const Words crossed = (a >> 4 ^ b) & 0x0f0f0f0fu;
+  return {a ^ crossed << 4, b ^ crossed};
+}
 
 }  // namespace sluice::cpu

@@ -100,10 +100,8 @@ void pack_q6_k(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
 // Blocks of 32 in the order of put_nibbles(split_halves(qs)): qs(row, block) gives their 16 bytes.
 template <typename Codes>
 void pack_halves(uint8_t* codes, const Codes& qs) {
-  transpose_dwords(8, 1, codes, [&](int r, int v) {
-    const Words a = qs(r, v & ~1), b = qs(r, v | 1);
-    return v % 2 == 0 ? join_low(a, b) : join_high(a, b);
-  });
+  transpose_pairs(4, codes,
+                  [&](int r, int p) { return join_both(qs(r, 2 * p), qs(r, 2 * p + 1)); });
 }
 
 // The f16 scales in front of blocks of 32, and minima.
@@ -252,13 +250,12 @@ void pack_nvfp4(const EncodedMatrix& source, const UnitShape& shape, int64_t row
           scale == 0x7f ? uint8_t{0} : scale;
     }
   }
-  transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
+  transpose_pairs(4, out + shape.code_offset, [&](int r, int p) -> TwoWords {
     // Sixteen columns are eight bytes, the first eight low: dwords in the order 0, 1, 4, 5.
-    const uint8_t* codes = rows(r, v / 2).qs;
-    const auto a = load_vector<Words>(codes), b = load_vector<Words>(codes + 16);
-    const Words low = join_low(a, b), high = join_high(a, b);
-    return v % 2 == 0 ? __builtin_shufflevector(low, high, 0, 1, 4, 5)
-                      : __builtin_shufflevector(low, high, 2, 3, 6, 7);
+    const uint8_t* codes = rows(r, p).qs;
+    const auto [low, high] = join_both(load_vector<Words>(codes), load_vector<Words>(codes + 16));
+    return {__builtin_shufflevector(low, high, 0, 1, 4, 5),
+            __builtin_shufflevector(low, high, 2, 3, 6, 7)};
   });
 }
 

@@ -71,11 +71,12 @@ void pack_nibbles(const EncodedMatrix& source, const UnitShape& shape, int64_t r
   // Rows of integers fill whole words; those of FP4 do so anyway.
   const int64_t row_bytes = 4 * codec::packed_words(source.columns, 4);
   const Rows rows(source.codes, row_bytes, row, unit, kIntegerColumns / 2);
-  transpose_dwords(8, 1, out + shape.code_offset, [&](int r, int v) {
+  transpose_pairs(4, out + shape.code_offset, [&](int r, int p) -> TwoWords {
     // 32 columns of granules 2p and 2p + 1: even and odd columns of both, then in order again.
-    const auto a = rows.vector<Words>(r, v & ~1), b = rows.vector<Words>(r, v | 1);
-    const auto even = (Bytes)join_low(a, b), odd = (Bytes)join_high(a, b);
-    return (Words)(v % 2 == 0 ? zip_low(even, odd) : zip_high(even, odd));
+    const TwoWords joined =
+        join_both(rows.vector<Words>(r, 2 * p), rows.vector<Words>(r, 2 * p + 1));
+    const auto even = (Bytes)joined.first, odd = (Bytes)joined.second;
+    return {(Words)zip_low(even, odd), (Words)zip_high(even, odd)};
   });
 }
 
