@@ -1,9 +1,11 @@
 #include "backend/cpu/pack/packing.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "backend/cpu/pack/lines.h"
+#include "backend/cpu/pack/look_ahead.h"
 #include "backend/cpu/pack/whole_units.h"
 #include "codec/fp8.h"
 #include "codec/scales.h"
@@ -74,7 +76,7 @@ struct Packing {
   void pack_groups(int64_t begin, int64_t end) const;
 
  private:
-  void pack_group(int64_t group, RowUnit (&rows)[kGroupRows]) const;
+  void pack_group(int64_t group, const LookAhead* ahead, RowUnit (&rows)[kGroupRows]) const;
   void read_rows(int64_t first, int64_t unit, RowUnit (&rows)[kGroupRows]) const;
 };
 
@@ -86,7 +88,7 @@ void Packing::read_rows(int64_t first, int64_t unit, RowUnit (&rows)[kGroupRows]
   }
 }
 
-void Packing::pack_group(int64_t group, RowUnit (&rows)[kGroupRows]) const {
+void Packing::pack_group(int64_t group, const LookAhead* ahead, RowUnit (&rows)[kGroupRows]) const {
   const UnitShape& shape = plan.shape;
   const int64_t first = group * kGroupRows, last = std::min(first + kGroupRows, source.rows);
   const int64_t whole_units =
@@ -96,6 +98,7 @@ void Packing::pack_group(int64_t group, RowUnit (&rows)[kGroupRows]) const {
     const int64_t index = group * to.units_per_group + u;
     uint8_t* unit = to.units + static_cast<size_t>(index) * shape.bytes;
     if (u < whole_units) {
+      if (ahead != nullptr) ahead->ask(first, u);
       pack_whole(source, shape, first, u, unit);
     } else {
       read_rows(first, u, rows);
@@ -111,8 +114,17 @@ void Packing::pack_group(int64_t group, RowUnit (&rows)[kGroupRows]) const {
 }
 
 void Packing::pack_groups(int64_t begin, int64_t end) const {
+  using Clock = std::chrono::steady_clock;
   RowUnit rows[kGroupRows];
-  for (int64_t group = begin; group < end; ++group) pack_group(group, rows);
+  const LookAhead ahead(source, plan.shape);
+  LookAheadTrial trial(pack_whole == nullptr ? 0 : end - begin);
+  for (int64_t group = begin; group < end; ++group) {
+    const auto start = trial.running() ? Clock::now() : Clock::time_point();
+    pack_group(group, trial.looks_ahead() ? &ahead : nullptr, rows);
+    if (trial.running()) {
+      trial.finish_group(std::chrono::duration<double>(Clock::now() - start).count());
+    }
+  }
 }
 
 }  // namespace
