@@ -117,9 +117,10 @@ class TallMatrix {
 
 class Bench {
  public:
-  Bench(const TallMatrix& tall, ThreadPool& pool)
+  Bench(const TallMatrix& tall, cpu::InstructionSet set, ThreadPool& pool)
       : tall_(tall),
         source_(tall.in_memory()),
+        set_(set),
         pool_(pool),
         plan_(cpu::plan_for(source_)),
         touched_(std::max(cpu::PackedMatrix::bytes_for(source_), source_.codes.bytes.size())) {
@@ -147,7 +148,7 @@ class Bench {
     PageBlock fresh(touched_.size());
     copy_to(fresh);
   }
-  void pack_touched() { cpu::pack(source_, plan_, arrays_, pool_); }
+  void pack_touched() { cpu::pack(source_, plan_, arrays_, set_, pool_); }
   void pack_fresh() { pack_matrix(source_); }
   void pack_file() {
     const MappedFile file = take(MappedFile::open(tall_.path()));
@@ -181,12 +182,12 @@ class Bench {
     });
   }
   void pack_matrix(const EncodedMatrix& source) {
-    const cpu::PackedMatrix packed(source, cpu::InstructionSet::kPortable,
-                                   ops::ActivationMode::kWide, pool_);
+    const cpu::PackedMatrix packed(source, set_, ops::ActivationMode::kWide, pool_);
   }
 
   const TallMatrix& tall_;
   const EncodedMatrix& source_;
+  cpu::InstructionSet set_;
   ThreadPool& pool_;
   cpu::PackPlan plan_;
   PageBlock touched_;
@@ -199,6 +200,7 @@ class Bench {
 int main(int count, char** arguments) {
   const Options options = parse(count, arguments);
   ThreadPool pool(options.threads > 0 ? options.threads : usable_cores());
+  const cpu::InstructionSet set = take(cpu::choose_instruction_set());
   const std::string path = options.folder + "/packing_bench.bytes";
   std::printf("%d threads, %lld MB each, GB/s of stored bytes\n", pool.size(),
               static_cast<long long>(options.megabytes));
@@ -212,7 +214,7 @@ int main(int count, char** arguments) {
     const TallMatrix tall(form, options, path);
     std::printf("%-20s", form.name.c_str());
     int column = 0;
-    for (const double rate : Bench(tall, pool).measure(options.rounds)) {
+    for (const double rate : Bench(tall, set, pool).measure(options.rounds)) {
       std::printf("%s %8.2f", column++ == 3 ? " |" : "", rate);
     }
     std::printf("\n");

@@ -56,7 +56,7 @@ PackedMatrix::PackedMatrix(const EncodedMatrix& source, InstructionSet set,
   arrays.units = reinterpret_cast<uint8_t*>(block_.data());
   arrays.row_scales = at(extent.row_scales);
   if (source.format == Format::kFp8Block) arrays.tile_scales = at(extent.tile_scales);
-  pack(source, plan, arrays, pool);
+  pack(source, plan, arrays, set, pool);
 
   view_.unit = plan.shape;
   view_.units = arrays.units;

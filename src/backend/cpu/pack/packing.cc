@@ -136,11 +136,11 @@ PackPlan plan_for(const EncodedMatrix& source) {
 }
 
 void pack(const EncodedMatrix& source, const PackPlan& plan, const PackedArrays& to,
-          ThreadPool& pool) {
+          InstructionSet set, ThreadPool& pool) {
   const bool ggml = source.format >= Format::kQ4_0;
   const Packing packing{
       source, plan, to,
-      ggml ? unit_packer_ggml(source) : unit_packer_safetensors(source, plan.shape)};
+      ggml ? unit_packer_ggml(source) : unit_packer_safetensors(source, plan.shape, set)};
   pool.for_range(to.groups, 1,
                  [&](int64_t begin, int64_t end) { packing.pack_groups(begin, end); });
 }

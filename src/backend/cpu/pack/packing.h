@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "backend/cpu/detect.h"
 #include "backend/cpu/pack/row_unit.h"
 #include "base/threads.h"
 #include "tensor/matrix.h"
@@ -21,8 +22,9 @@ struct PackedArrays {
 };
 
 // Streams once through the source. Members of the pool fill the groups they will later multiply, so
-// that memory lies where it is used, and it is they who touch it first.
+// that memory lies where it is used, and it is they who touch it first. The bytes do not depend on
+// the set.
 void pack(const EncodedMatrix& source, const PackPlan& plan, const PackedArrays& to,
-          ThreadPool& pool);
+          InstructionSet set, ThreadPool& pool);
 
 }  // namespace sluice::cpu

@@ -1,8 +1,10 @@
 // The fast way through a matrix: sixteen rows of a whole unit at once.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/detect.h"
 #include "backend/cpu/product.h"
 #include "tensor/matrix.h"
 
@@ -17,6 +19,15 @@ using UnitPacker = void (*)(const EncodedMatrix& source, const UnitShape& shape,
 // nullptr: the form has none (integers of 2, 3, 5, 6 or 7 bits, and what is kept decoded). Such
 // builds are rare, and their rows are spread by the same transposition.
 UnitPacker unit_packer_ggml(const EncodedMatrix& source);
-UnitPacker unit_packer_safetensors(const EncodedMatrix& source, const UnitShape& shape);
+UnitPacker unit_packer_safetensors(const EncodedMatrix& source, const UnitShape& shape,
+                                   InstructionSet set);
+
+#if defined(__x86_64__)
+namespace avx2 {
+// Codes of a unit from sixteen rows of 128 bytes, row_bytes apart, of nibbles in column order, the
+// even one low.
+void pack_nibbles(const uint8_t* first, size_t row_bytes, uint8_t* codes);
+}  // namespace avx2
+#endif
 
 }  // namespace sluice::cpu

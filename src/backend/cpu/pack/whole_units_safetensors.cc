@@ -66,23 +66,31 @@ void pack_fp8(const EncodedMatrix& source, const UnitShape& shape, int64_t row, 
 }
 
 // Nibbles in column order, the even one low: FP4, and integers of four bits with their offset.
-void pack_nibbles(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
-                  uint8_t* out) {
-  // Rows of integers fill whole words; those of FP4 do so anyway.
-  const int64_t row_bytes = 4 * codec::packed_words(source.columns, 4);
-  const Rows rows(source.codes, row_bytes, row, unit, kIntegerColumns / 2);
-  transpose_pairs(4, out + shape.code_offset, [&](int r, int p) -> TwoWords {
+void pack_nibbles(const uint8_t* first, size_t row_bytes, uint8_t* codes) {
+  transpose_pairs(4, codes, [&](int r, int p) -> TwoWords {
     // 32 columns of granules 2p and 2p + 1: even and odd columns of both, then in order again.
-    const TwoWords joined =
-        join_both(rows.vector<Words>(r, 2 * p), rows.vector<Words>(r, 2 * p + 1));
+    const uint8_t* from = first + static_cast<size_t>(r) * row_bytes + 32 * p;
+    const TwoWords joined = join_both(load_vector<Words>(from), load_vector<Words>(from + 16));
     const auto even = (Bytes)joined.first, odd = (Bytes)joined.second;
     return {(Words)zip_low(even, odd), (Words)zip_high(even, odd)};
   });
 }
 
+using NibblePacker = void (*)(const uint8_t* first, size_t row_bytes, uint8_t* codes);
+
+template <NibblePacker kPack>
+void pack_nibble_codes(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
+                       int64_t unit, uint8_t* out) {
+  // Rows of integers fill whole words; those of FP4 do so anyway.
+  const int64_t row_bytes = 4 * codec::packed_words(source.columns, 4);
+  kPack(bytes_of(source.codes) + row * row_bytes + unit * (kIntegerColumns / 2),
+        static_cast<size_t>(row_bytes), out + shape.code_offset);
+}
+
+template <NibblePacker kPack>
 void pack_fp4(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
               uint8_t* out) {
-  pack_nibbles(source, shape, row, unit, out);
+  pack_nibble_codes<kPack>(source, shape, row, unit, out);
   if (shape.scale_groups == 16) return pack_byte_scales<16>(source, shape, row, unit, out);
   pack_byte_scales<8>(source, shape, row, unit, out);
 }
@@ -169,9 +177,10 @@ void pack_integer_scales(const EncodedMatrix& source, const UnitShape& shape, in
 }
 
 // Four bits, packed: stored with an offset of 8, as the table of the packed form has it.
+template <NibblePacker kPack>
 void pack_int4(const EncodedMatrix& source, const UnitShape& shape, int64_t row, int64_t unit,
                uint8_t* out) {
-  pack_nibbles(source, shape, row, unit, out);
+  pack_nibble_codes<kPack>(source, shape, row, unit, out);
   pack_integer_scales(source, shape, row, unit, out);
 }
 
@@ -201,16 +210,16 @@ void pack_int8(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
   pack_integer_scales(source, shape, row, unit, out);
 }
 
+template <NibblePacker kPack>
 UnitPacker integer_packer(const EncodedMatrix& source, const UnitShape& shape) {
   if (shape.codes == CodeKind::kF32) return nullptr;  // groups without a form: decoded
   if (source.bits == 8) return pack_int8;
-  if (source.packed) return source.bits == 4 ? pack_int4 : nullptr;
+  if (source.packed) return source.bits == 4 ? pack_int4<kPack> : nullptr;
   return source.bits <= 4 ? pack_int4_bytes : pack_int8;
 }
 
-}  // namespace
-
-UnitPacker unit_packer_safetensors(const EncodedMatrix& source, const UnitShape& shape) {
+template <NibblePacker kPack>
+UnitPacker unit_packer(const EncodedMatrix& source, const UnitShape& shape) {
   switch (source.format) {
     case Format::kBF16:
     case Format::kF32:
@@ -227,14 +236,24 @@ UnitPacker unit_packer_safetensors(const EncodedMatrix& source, const UnitShape&
     case Format::kNvfp4A8:
     case Format::kW4A8Nvfp4:
     case Format::kMxfp4:
-      return pack_fp4;
+      return pack_fp4<kPack>;
     case Format::kInt4:
     case Format::kInt4A8:
     case Format::kInt8:
-      return integer_packer(source, shape);
+      return integer_packer<kPack>(source, shape);
     default:
       return nullptr;
   }
+}
+
+}  // namespace
+
+UnitPacker unit_packer_safetensors(const EncodedMatrix& source, const UnitShape& shape,
+                                   [[maybe_unused]] InstructionSet set) {
+#if defined(__x86_64__)
+  if (set != InstructionSet::kPortable) return unit_packer<avx2::pack_nibbles>(source, shape);
+#endif
+  return unit_packer<pack_nibbles>(source, shape);
 }
 
 }  // namespace sluice::cpu
