@@ -153,6 +153,12 @@ void pack_small_group_scales(const EncodedMatrix& source, const UnitShape& shape
   }
 }
 
+// One scale of each of sixteen rows, `stride` bytes apart.
+template <size_t kBytes>
+void gather(const uint8_t* from, size_t stride, uint8_t* to) {
+  for (int r = 0; r < kGroupRows; ++r, from += stride, to += kBytes) std::memcpy(to, from, kBytes);
+}
+
 // Scales and zero points of integers, repeated where a group is wider than the unit's.
 void pack_integer_scales(const EncodedMatrix& source, const UnitShape& shape, int64_t row,
                          int64_t unit, uint8_t* out) {
@@ -161,15 +167,13 @@ void pack_integer_scales(const EncodedMatrix& source, const UnitShape& shape, in
   const int bytes = scale_bytes(shape.scales);
   if (width == source.block_columns && shape.scale_groups * bytes % 16 == 0 && bytes > 0)
     return pack_small_group_scales(source, shape, row, unit, out);
-  const uint8_t* scales = bytes_of(source.scales);
+  const auto stride = static_cast<size_t>(per_row * bytes);
+  const uint8_t* scales = bytes_of(source.scales) + row * per_row * bytes;
   for (int s = 0; s < shape.scale_groups; ++s) {
     const int64_t group = (unit * shape.columns + s * width) / source.block_columns;
-    for (int r = 0; r < kGroupRows; ++r) {
-      const int64_t index = (row + r) * per_row + group;
-      uint8_t* to = out + shape.scale_offset + bytes * (kGroupRows * s + r);
-      if (bytes == 2) std::memcpy(to, scales + 2 * index, 2);
-      if (bytes == 4) std::memcpy(to, scales + 4 * index, 4);
-    }
+    uint8_t* to = out + shape.scale_offset + bytes * kGroupRows * s;
+    if (bytes == 2) gather<2>(scales + 2 * group, stride, to);
+    if (bytes == 4) gather<4>(scales + 4 * group, stride, to);
     if (shape.mins == MinKind::kZeroPoint) {
       pack_zero_points(source, row, group, out + shape.min_offset + kGroupRows * s);
     }
