@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backend/cpu/detect.h"
+#include "backend/cpu/pack/look_ahead.h"
 #include "backend/cpu/pack/packed_matrix.h"
 #include "backend/cpu/pack/packing.h"
 #include "backend/matmul_matrices.h"
@@ -66,6 +67,18 @@ int64_t first_difference(std::span<const uint8_t> a, std::span<const uint8_t> b)
   return at == a.end() ? -1 : at - a.begin();
 }
 
+// With the baseline's packers and with those of wider instruction sets.
+void expect_layout(const EncodedMatrix& source, ThreadPool& pool, const std::string& name) {
+  const std::vector<uint8_t> expected = expected_units(source);
+  for (const cpu::InstructionSet set :
+       {cpu::InstructionSet::kPortable, cpu::supported_instruction_sets().back()}) {
+    const cpu::PackedMatrix packed(source, set, ops::ActivationMode::kWide, pool);
+    EXPECT_EQ(first_difference(units_of(packed), expected), -1)
+        << name << " " << source.rows << " x " << source.columns << ", "
+        << cpu::instruction_set_name(set);
+  }
+}
+
 TEST(Pack, BytesOfEveryFormatAreTheLayouts) {
   struct Shape {
     int64_t rows, columns;
@@ -79,18 +92,42 @@ TEST(Pack, BytesOfEveryFormatAreTheLayouts) {
       const int64_t step = form.column_step;
       const int64_t columns = (wanted.columns + step - 1) / step * step;
       const RandomMatrix matrix(form, wanted.rows, columns, 11);
-      const cpu::PackedMatrix packed(matrix.encoded(), cpu::InstructionSet::kPortable,
-                                     ops::ActivationMode::kWide, pool);
-      EXPECT_EQ(first_difference(units_of(packed), expected_units(matrix.encoded())), -1)
-          << form.name << " " << wanted.rows << " x " << columns;
-      if (wanted.rows != 48) continue;
+      expect_layout(matrix.encoded(), pool, form.name);
       // The first rows of a larger one: planes longer than their rows.
-      const EncodedMatrix part = matrix.first_rows(20);
-      const cpu::PackedMatrix packed_part(part, cpu::InstructionSet::kPortable,
-                                          ops::ActivationMode::kWide, pool);
-      EXPECT_EQ(first_difference(units_of(packed_part), expected_units(part)), -1) << form.name;
+      if (wanted.rows == 48) expect_layout(matrix.first_rows(20), pool, form.name);
     }
   }
+}
+
+TEST(Pack, LookingAheadChangesNoByte) {
+  // As many groups on one thread as a trial wants, and a last one that is not whole.
+  ThreadPool pool(1);
+  for (const MatrixForm& form : all_forms()) {
+    const RandomMatrix matrix(form, 1030, (600 / form.column_step + 1) * form.column_step, 3);
+    expect_layout(matrix.encoded(), pool, form.name);
+  }
+}
+
+// What a trial finds when groups take so many seconds without and with looking ahead, but every
+// fifth as long as ten.
+bool found_to_pay(double without, double with) {
+  cpu::LookAheadTrial trial(1000);
+  int groups = 0;
+  for (; trial.running(); ++groups) {
+    trial.finish_group((trial.looks_ahead() ? with : without) * (groups % 5 == 0 ? 10 : 1));
+  }
+  EXPECT_GT(groups, 10);
+  EXPECT_LT(groups, 100);
+  return trial.looks_ahead();
+}
+
+TEST(Pack, LooksAheadWhereThatPays) {
+  EXPECT_TRUE(found_to_pay(1.0, 0.9));
+  EXPECT_FALSE(found_to_pay(1.0, 0.99));
+  EXPECT_FALSE(found_to_pay(1.0, 1.2));
+  const cpu::LookAheadTrial few_groups(8);
+  EXPECT_FALSE(few_groups.running());
+  EXPECT_FALSE(few_groups.looks_ahead());
 }
 
 TEST(Pack, NanCodesOfFp8AreZeros) {
