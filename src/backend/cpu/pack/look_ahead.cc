@@ -5,7 +5,7 @@
 namespace sluice::cpu {
 namespace {
 
-// Five times what a trial takes half of: should looking ahead cost a fifth, a run loses a fiftieth.
+// Half of a trial goes the worse way: should that cost a fifth, a run loses a twenty-fifth.
 constexpr int64_t kLeastGroups = 60;
 
 // What is found must be more than chance.
@@ -54,9 +54,11 @@ void LookAhead::ask(int64_t first_row, int64_t unit) const {
 LookAheadTrial::LookAheadTrial(int64_t groups) : running_(groups >= kLeastGroups) {}
 
 void LookAheadTrial::finish_group(double seconds) {
-  seconds_[static_cast<size_t>(done_ % 2)][static_cast<size_t>(done_ / 2)] = seconds;
-  if (++done_ < 2 * kEachWay) return;
+  const auto way = static_cast<size_t>(block() % 2);
+  if (done_ % kBlock > 0) seconds_[way][counted_[way]++] = seconds;
+  if (++done_ < kBlock * kBlocks) return;
   running_ = false;
+  // Medians: a group that begins a large page takes far longer, and a load is never alone.
   pays_ = median(seconds_[1]) < kClearly * median(seconds_[0]);
 }
 
