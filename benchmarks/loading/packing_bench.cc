@@ -7,12 +7,13 @@
 //   --clock wall        cpu: processor time, for one thread on a machine that others use as well
 //   --folder /tmp       where the file lies that is packed from
 //
-// One line per form, medians in GB/s of stored bytes: copying them into memory touched before;
-// touching as much fresh memory as they take when packed; copying into fresh memory (copy and touch
-// in sum); packing into memory touched before; packing as a model is loaded, memory fresh, from
-// memory and from a new mapping of a file in the page cache. Fresh memory is what the round before
-// gave back a moment ago: a virtual machine whose host takes idle memory away pays more in its
-// first round, and in every load (docs/performance.md, "Loading").
+// One line per form, medians in GB/s of stored bytes (of codes; scales that lie beside them are
+// read as well), by the set that SLUICE_CPU says: copying them into memory touched before; touching
+// as much fresh memory as they take when packed; copying into fresh memory (copy and touch in sum);
+// packing into memory touched before; packing as a model is loaded, memory fresh, from memory and
+// from a new mapping of a file in the page cache. Fresh memory is what the round before gave back a
+// moment ago: a virtual machine whose host takes idle memory away pays more in its first round, and
+// in every load (docs/performance.md, "Loading").
 #include <algorithm>
 #include <cstdio>
 #include <cstring>

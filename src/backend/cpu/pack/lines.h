@@ -1,8 +1,8 @@
 // Sixteen rows of dwords to lines with a row per lane: the transposition that packing consists of.
 //
 // Vectors of 16 bytes by the compilers' extension (SSE2 on x86-64, NEON on Arm), so the packers are
-// compiled for the baseline only: from the caches these pack 10 to 24 GB/s on a thread, and fresh
-// memory takes half of that (docs/decisions/loading.md).
+// compiled for the baseline: from the caches these pack 10 to 24 GB/s on a thread, and fresh memory
+// takes half of that (docs/decisions/loading.md).
 #pragma once
 
 #include <cstddef>
