@@ -26,7 +26,11 @@ inline constexpr int64_t kColumns = 32;
 struct F32Source {
   using Type = float;
   static constexpr bool kStreams = false;
-  static HWY_INLINE Vec load(const float* from) { return hn::LoadU(F32(), from); }
+  // Two vectors of neighbouring elements.
+  static HWY_INLINE void load_two(const float* from, Vec& first, Vec& second) {
+    first = hn::LoadU(F32(), from);
+    second = hn::LoadU(F32(), from + lanes());
+  }
   static HWY_INLINE float load_one(const float* from) { return *from; }
 };
 
@@ -38,6 +42,10 @@ struct Bf16Source {
     const hn::Rebind<uint16_t, F32> d16;
     return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, from))));
   }
+  static HWY_INLINE void load_two(const uint16_t* from, Vec& first, Vec& second) {
+    first = load(from);
+    second = load(from + lanes());
+  }
   static HWY_INLINE float load_one(const uint16_t* from) {
     const uint32_t bits = static_cast<uint32_t>(*from) << 16;
     float value;
@@ -47,20 +55,36 @@ struct Bf16Source {
 };
 
 // E4M3 moved into the fields of a half float, which reads it as value * 2^-8, denormals included;
-// callers fold the 2^8 into a factor of theirs. (Going through fp32 instead would multiply denormal
-// operands, 35 cycles each on some machines: spec/cpu-kernels-avx2.md 1.2.) Code 0x7f, not a
-// number, reads as 480: the cache stores it only for keys that were already lost.
+// callers fold the 2^8 into a factor of theirs. As the upper byte of 16 bits it needs one
+// arithmetic shift, which doubles the sign, and a mask. (Going through fp32 instead would multiply
+// denormal operands, 35 cycles each on some machines: spec/cpu-kernels-avx2.md 1.2.) Code 0x7f, not
+// a number, reads as 480: the cache stores it only for keys that were already lost.
 struct Fp8Source {
   using Type = uint8_t;
   static constexpr bool kStreams = true;
+  template <class D16>
+  static HWY_INLINE hn::Vec<D16> halves(D16 d16, const uint8_t* from) {
+    const hn::Rebind<uint8_t, D16> d8;
+    const auto upper = hn::ShiftLeft<8>(hn::PromoteTo(d16, hn::LoadU(d8, from)));
+    return hn::And(hn::ShiftRight<1>(upper), hn::Set(d16, static_cast<int16_t>(0xbfff)));
+  }
   static HWY_INLINE Vec load(const uint8_t* from) {
-    const hn::Rebind<uint8_t, F32> d8;
-    const hn::Rebind<uint16_t, F32> d16;
+    const hn::Rebind<int16_t, F32> d16;
     const hn::Rebind<hwy::float16_t, F32> half;
-    const auto code = hn::PromoteTo(d16, hn::LoadU(d8, from));
-    const auto sign = hn::ShiftLeft<8>(hn::And(code, hn::Set(d16, 0x80)));
-    const auto magnitude = hn::ShiftLeft<7>(hn::And(code, hn::Set(d16, 0x7f)));
-    return hn::PromoteTo(F32(), hn::BitCast(half, hn::Or(sign, magnitude)));
+    return hn::PromoteTo(F32(), hn::BitCast(half, halves(d16, from)));
+  }
+  static HWY_INLINE void load_two(const uint8_t* from, Vec& first, Vec& second) {
+#if HWY_TARGET == HWY_SCALAR
+    first = load(from);
+    second = load(from + 1);
+#else
+    const hn::Repartition<int16_t, F32> d16;
+    const hn::Repartition<hwy::float16_t, F32> both;
+    const hn::Half<decltype(both)> half;
+    const auto values = hn::BitCast(both, halves(d16, from));
+    first = hn::PromoteTo(F32(), hn::LowerHalf(half, values));
+    second = hn::PromoteTo(F32(), hn::UpperHalf(half, values));
+#endif
   }
   static HWY_INLINE float load_one(const uint8_t* from) {
     uint8_t copy[kMaxLanes] = {*from};
@@ -112,7 +136,8 @@ HWY_INLINE void product_tile(const typename Source::Type* HWY_RESTRICT b, int64_
       if constexpr (Source::kStreams) {
         if (asks) ask_ahead(from, ahead);
       }
-      const Vec b0 = Source::load(from), b1 = Source::load(from + n);
+      Vec b0, b1;
+      Source::load_two(from, b0, b1);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const Vec factor = hn::Set(d, a[r * a_row + j * a_step]);
