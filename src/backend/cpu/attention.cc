@@ -166,8 +166,12 @@ struct CpuBackend::AttentionRun {
     const int64_t first_page = std::max(part * kPartPages, int64_t{args.first_index} / ops::kGrid);
     const int64_t end_page = std::min((part + 1) * kPartPages, last_index / ops::kGrid + 1);
     for (int64_t page = first_page; page < end_page; ++page) {
-      PageView view =
-          cache.view(args.layer, page_of(*args.batch, *unit.segment, page), unit.kv_head);
+      const auto view_of = [&](int64_t index) {
+        return cache.view(args.layer, page_of(*args.batch, *unit.segment, index), unit.kv_head);
+      };
+      PageView view = view_of(page);
+      // The first lines of a page are asked for while the one before is read.
+      if (page + 1 < end_page) view.end = cache.stream_end(view, view_of(page + 1));
       for (int64_t row = 0; row < unit.rows; ++row) {
         const int64_t at = page * ops::kGrid;
         const int64_t begin = std::max<int64_t>(args.first_index - at, 0);

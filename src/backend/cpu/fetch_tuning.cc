@@ -129,9 +129,15 @@ class AttentionRuns {
       std::vector<float> out(kHeads * kDim, 0.0f);
       std::array<SoftmaxState, kHeads> states = {};
       for (int64_t i = begin; i < end; ++i) {
-        const std::byte* page = pages_[(next_ + static_cast<size_t>(i)) % pages_.size()];
-        const PageView view = {page,    page + kPageBytes / 2, ops::KvFormat::kBF16, kDim, 1.0f,
-                               distance};
+        const std::byte* const page = page_at(i);
+        const auto behind = reinterpret_cast<uintptr_t>(page) + kPageBytes;
+        const PageView view = {page,
+                               page + kPageBytes / 2,
+                               ops::KvFormat::kBF16,
+                               kDim,
+                               1.0f,
+                               distance,
+                               {behind, reinterpret_cast<uintptr_t>(page_at(i + 1)) - behind}};
         kernels_.attend_page(view, queries.data(), kHeads, 0, ops::kGrid, states.data(),
                              out.data());
       }
@@ -141,6 +147,10 @@ class AttentionRuns {
   }
 
  private:
+  const std::byte* page_at(int64_t turn) const {
+    return pages_[(next_ + static_cast<size_t>(turn)) % pages_.size()];
+  }
+
   static constexpr size_t kHeads = 4, kDim = 256, kTurns = 4;
   static constexpr size_t kPageBytes = 2 * kDim * ops::kGrid * sizeof(uint16_t);
 

@@ -137,6 +137,12 @@ PageView PagedKvCache::view(int64_t layer, int32_t page, int64_t head) const {
           by_dim * scale(KvPart::kKeys, layer) * stored_scale(spec().format)};
 }
 
+StreamEnd PagedKvCache::stream_end(const PageView& view, const PageView& next) const {
+  // Values lie behind their keys.
+  const auto end = reinterpret_cast<uintptr_t>(view.values) + part_bytes_;
+  return {end, reinterpret_cast<uintptr_t>(next.keys) - end};
+}
+
 float PagedKvCache::value_factor(int64_t layer) const {
   return scale(KvPart::kValues, layer) * stored_scale(spec().format);
 }

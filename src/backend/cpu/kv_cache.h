@@ -34,6 +34,8 @@ class PagedKvCache final : public ops::KvCache {
 
   // What the kernels need. The score scale holds head_dim^-1/2 and the keys' own scale.
   PageView view(int64_t layer, int32_t page, int64_t head) const;
+  // For a page that is read before `next`.
+  StreamEnd stream_end(const PageView& view, const PageView& next) const;
   // Multiplies the sum over values.
   float value_factor(int64_t layer) const;
 

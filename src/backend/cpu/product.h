@@ -148,6 +148,14 @@ struct FetchDistance {
   int32_t near = 0;
 };
 
+// Where a stream that is read piece by piece goes on: what would lie at address `at` or behind it
+// lies `skip` bytes further (a tile of several groups: behind those of the others; attention: in
+// the next page).
+struct StreamEnd {
+  uintptr_t at = 0;
+  uintptr_t skip = 0;  // modulo the address space
+};
+
 // One matrix, a range of its groups, all rows of the step.
 struct ProductCall {
   const PackedView* weight = nullptr;

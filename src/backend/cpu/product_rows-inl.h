@@ -13,12 +13,6 @@ constexpr int64_t kBlockRows = 128;
 // Piece `index` of `count` as equal pieces of `total`: where it begins.
 int64_t piece_begin(int64_t total, int64_t count, int64_t index) { return total * index / count; }
 
-// Where a tile of several groups goes on when its groups end: behind those of the others.
-struct StreamEnd {
-  uintptr_t at = 0;
-  uintptr_t skip = 0;
-};
-
 // Asks for as many lines as are read meanwhile, `fetch` ahead of them: a share of a unit each time,
 // because a burst of a whole unit's lines fills the queue of misses. Addresses may lie behind the
 // matrix, where asking does nothing.

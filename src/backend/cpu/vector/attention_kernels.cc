@@ -74,8 +74,9 @@ void attend_tile(const PageView& page, const float* queries, int64_t begin, int6
   float shrink[kTileHeads];
   for (int64_t half = 0; half < kTokens; half += kColumns) {
     if (begin < half + kColumns && end > half) {
-      product_tile<Source, kHeads, Start::kZero, false>(
-          keys + half * dim, dim, queries, dim, 1, nullptr, weights + half, kTokens, page.fetch);
+      product_tile<Source, kHeads, Start::kZero, false>(keys + half * dim, dim, queries, dim, 1,
+                                                        nullptr, weights + half, kTokens,
+                                                        {page.fetch, page.end});
     } else {
       for (int h = 0; h < kHeads; ++h) {
         std::memset(weights + h * kTokens + half, 0, kColumns * sizeof(float));
@@ -87,9 +88,9 @@ void attend_tile(const PageView& page, const float* queries, int64_t begin, int6
   }
   int64_t c = 0;
   for (; c + kColumns <= dim; c += kColumns) {
-    product_tile<Source, kHeads, Start::kScaledOut, false>(values + c * kTokens + begin * kColumns,
-                                                           end - begin, weights + begin, kTokens, 1,
-                                                           shrink, out + c, dim, page.fetch);
+    product_tile<Source, kHeads, Start::kScaledOut, false>(
+        values + c * kTokens + begin * kColumns, end - begin, weights + begin, kTokens, 1, shrink,
+        out + c, dim, {page.fetch, page.end});
   }
   for (int h = 0; c < dim && h < kHeads; ++h) {
     add_narrow_values<Source>(values + c * kTokens, dim - c, begin, end, weights + h * kTokens,

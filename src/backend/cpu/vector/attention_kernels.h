@@ -31,6 +31,7 @@ struct PageView {
   int64_t head_dim = 0;
   float score_scale = 1.0f;  // head_dim^-1/2 times the scale of the stored keys
   FetchDistance fetch = {};
+  StreamEnd end = {};  // of keys and values, where the next page that is attended to begins
 };
 
 struct AttentionKernels {

@@ -92,17 +92,20 @@ struct Fp8Source {
   }
 };
 
-// Addresses may lie behind the page, where asking does nothing.
-HWY_INLINE void ask_ahead(const void* from, const FetchDistance& fetch) {
-  const auto at = reinterpret_cast<uintptr_t>(from);
-  if (fetch.far != 0) {
-    __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<uintptr_t>(fetch.far)), 0, 2);
+// Addresses may lie behind the last page, where asking does nothing.
+struct AskAhead {
+  FetchDistance distance = {};
+  StreamEnd end = {};
+
+  HWY_INLINE const void* ahead(const void* from, int32_t bytes) const {
+    const uintptr_t at = reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(bytes);
+    return reinterpret_cast<const void*>(at < end.at ? at : at + end.skip);
   }
-  if (fetch.near != 0) {
-    __builtin_prefetch(reinterpret_cast<const void*>(at + static_cast<uintptr_t>(fetch.near)), 0,
-                       3);
+  HWY_INLINE void ask(const void* from) const {
+    if (distance.far != 0) __builtin_prefetch(ahead(from, distance.far), 0, 2);
+    if (distance.near != 0) __builtin_prefetch(ahead(from, distance.near), 0, 3);
   }
-}
+};
 
 enum class Start { kZero, kOut, kScaledOut };  // kScaledOut: out[r] * scale[r]
 
@@ -110,10 +113,10 @@ template <class Source, int kRows, Start kStart, bool kSubtract>
 HWY_INLINE void product_tile(const typename Source::Type* HWY_RESTRICT b, int64_t depth,
                              const float* HWY_RESTRICT a, int64_t a_row, int64_t a_step,
                              const float* HWY_RESTRICT scale, float* HWY_RESTRICT out,
-                             int64_t out_stride, const FetchDistance& fetch = {}) {
+                             int64_t out_stride, const AskAhead& ask = {}) {
   const F32 d;
   const int64_t n = lanes();
-  const FetchDistance ahead = fetch;
+  const AskAhead ahead = ask;
   for (int64_t c = 0; c < kColumns; c += 2 * n) {
     Vec sum[kRows][2];
 #pragma GCC unroll 8
@@ -130,11 +133,11 @@ HWY_INLINE void product_tile(const typename Source::Type* HWY_RESTRICT b, int64_
       }
     }
     const typename Source::Type* HWY_RESTRICT from = b + c;
-    const bool asks = c == 0 && (ahead.far | ahead.near) != 0;
+    const bool asks = c == 0 && (ahead.distance.far | ahead.distance.near) != 0;
     static_cast<void>(asks);  // not of every source
     for (int64_t j = 0; j < depth; ++j, from += kColumns) {
       if constexpr (Source::kStreams) {
-        if (asks) ask_ahead(from, ahead);
+        if (asks) ahead.ask(from);
       }
       Vec b0, b1;
       Source::load_two(from, b0, b1);
