@@ -79,11 +79,11 @@ struct Fp8Source {
     second = load(from + 1);
 #else
     const hn::Repartition<int16_t, F32> d16;
-    const hn::Repartition<hwy::float16_t, F32> both;
-    const hn::Half<decltype(both)> half;
-    const auto values = hn::BitCast(both, halves(d16, from));
-    first = hn::PromoteTo(F32(), hn::LowerHalf(half, values));
-    second = hn::PromoteTo(F32(), hn::UpperHalf(half, values));
+    const hn::Half<decltype(d16)> half16;  // Highway 1.0 has no halves of half floats for Arm
+    const hn::Rebind<hwy::float16_t, F32> half;
+    const auto bits = halves(d16, from);
+    first = hn::PromoteTo(F32(), hn::BitCast(half, hn::LowerHalf(half16, bits)));
+    second = hn::PromoteTo(F32(), hn::BitCast(half, hn::UpperHalf(half16, bits)));
 #endif
   }
   static HWY_INLINE float load_one(const uint8_t* from) {
