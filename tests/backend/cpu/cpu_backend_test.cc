@@ -96,16 +96,20 @@ TEST(CpuMemory, ShapesBeyondTheKernelsAreNamed) {
   }
 }
 
+ops::RecurrentSpec states_of(int64_t slots) {
+  return {.layers = 8,
+          .key_heads = 4,
+          .value_heads = 8,
+          .key_dim = 128,
+          .value_dim = 128,
+          .slots = slots,
+          .pending_rows = 4};
+}
+
 // Resident growth of touching what `make_it` returns, against the announced bytes.
 TEST(CpuMemory, StatesAndCachesTakeWhatTheirSpecsSay) {
   const auto backend = make();
-  const ops::RecurrentSpec spec{.layers = 8,
-                                .key_heads = 4,
-                                .value_heads = 8,
-                                .key_dim = 128,
-                                .value_dim = 128,
-                                .slots = 16,
-                                .pending_rows = 4};
+  const ops::RecurrentSpec spec = states_of(16);
   const uint64_t before = anonymous_resident_memory();
   auto state = backend->create_recurrent_state(spec);
   ASSERT_TRUE(state.ok());
@@ -132,13 +136,7 @@ TEST(CpuMemory, CachesAndStatesAreInUseFromTheStart) {
                                     .format = ops::KvFormat::kBF16,
                                     .key_scales = {},
                                     .value_scales = {}};
-  const ops::RecurrentSpec states{.layers = 8,
-                                  .key_heads = 4,
-                                  .value_heads = 8,
-                                  .key_dim = 128,
-                                  .value_dim = 128,
-                                  .slots = 5,
-                                  .pending_rows = 4};
+  const ops::RecurrentSpec states = states_of(5);
   const uint64_t before = anonymous_resident_memory();
   const auto cache = backend->create_kv_cache(keys_and_values);
   const uint64_t between = anonymous_resident_memory();
