@@ -91,7 +91,11 @@ class Inputs {
     call.last_group = last_group < 0 ? weight.groups : last_group;
     call.out = out.data();
     call.stride = weight.rows;
-    product(call);
+    for (int64_t block = 0; block < cpu::row_blocks(rows_); ++block) {
+      call.first_row = cpu::row_block_begin(rows_, block);
+      call.last_row = cpu::row_block_begin(rows_, block + 1);
+      product(call);
+    }
     return out;
   }
 

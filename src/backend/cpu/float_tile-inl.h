@@ -235,94 +235,58 @@ constexpr CodeKind tile_kind() {
   return Lanes::kFloatPanels ? CodeKind::kF32 : kKind;
 }
 
-// Unit u of the groups from `group` on, below `last`, times rows [first, first + rows).
+// Adds a run of units to the results.
 template <CodeKind kKind>
-void multiply_float_unit(const ProductCall& call, int64_t group, int64_t last, int64_t u,
-                         int64_t first, int64_t rows,
-                         float (*results)[Lanes::kFloatGroups][kGroupRows]) {
+void multiply_float_run(const ProductCall& call, const UnitRun& run,
+                        float (*results)[Lanes::kFloatGroups][kGroupRows]) {
   constexpr int kGroups = Lanes::kFloatGroups, kMost = Lanes::kFloatTileRows;
   constexpr int kHalf = (kMost + 1) / 2, kDirect = Lanes::kFloatDirectRows;
   constexpr int kLeast = kHalf <= kDirect ? kHalf : kDirect + 1;  // of equal pieces
   constexpr bool kPanel = tile_kind<kKind>() != kKind;
   const PackedView& weight = *call.weight;
-  const auto unit_at = [&](int64_t of, int64_t index) {
-    return weight.units + (of * weight.units_per_group + index) * weight.unit.bytes;
-  };
   FloatPanel panels[kPanel ? kGroups : 1];
   FloatUnits<kGroups> units{};
-  units.fetch = fetch_of(call);
   units.eighth = part_lines(weight.unit, 8);
+  int64_t own[kGroups];
+  const uint8_t* unit[kGroups];
   for (int g = 0; g < kGroups; ++g) {
     // A lone last group is multiplied twice: a tile of one would double the code.
-    const int64_t own = group + g < last ? group + g : group;
-    const uint8_t* const unit = unit_at(own, u);
-    units.scales[g] = scales_of(weight, own, u, unit);
-    units.codes[g] = units.read[g] = unit + weight.unit.code_offset;
-    units.ends[g] = stream_end(weight, own, kGroups);
-    if constexpr (kPanel) {
-      decode_float_panel<kKind>(units.codes[g], panels[g]);
-      units.codes[g] = reinterpret_cast<const uint8_t*>(panels[g].columns);
-    }
+    own[g] = run.group + g < run.last ? run.group + g : run.group;
+    unit[g] = weight.units + (own[g] * weight.units_per_group + run.from) * weight.unit.bytes;
+    units.ends[g] = stream_end(weight, run, own[g]);
   }
-  const auto* activations =
-      static_cast<const float*>(call.activations) + (u * call.rows + first) * kFloatColumns;
-  const int64_t tiles = (rows + kMost - 1) / kMost;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t row = piece_begin(rows, tiles, tile);
-    multiply_float_tile_of<tile_kind<kKind>(), kLeast, kMost>(
-        piece_begin(rows, tiles, tile + 1) - row, units, activations + row * kFloatColumns,
-        results + row);
-    units.fetch = nullptr;  // the next tiles find the unit in the cache
-  }
-}
-
-// Activations that stay in the second cache while so many groups are multiplied with them: a block
-// of rows has more in all its columns.
-constexpr int64_t kChunkBytes = 256 * 1024;
-constexpr int64_t kChunkGroups = 8;
-
-template <CodeKind kKind>
-void multiply_float_block(const ProductCall& call, int64_t first, int64_t rows) {
-  constexpr int kGroups = Lanes::kFloatGroups;
-  const PackedView& weight = *call.weight;
-  alignas(64) float results[kChunkGroups / kGroups][kBlockRows][kGroups][kGroupRows];
-  const int64_t fitting = kChunkBytes / (rows * kFloatColumns * int64_t{sizeof(float)});
-  const int64_t chunk = fitting < 1 ? 1 : fitting;
-  const int64_t batch = chunk < weight.units_per_group ? kChunkGroups : kGroups;
-  for (int64_t begin = call.first_group; begin < call.last_group; begin += batch) {
-    const int64_t end = begin + batch < call.last_group ? begin + batch : call.last_group;
-    for (int64_t group = begin; group < end; group += kGroups) {
-      for (int64_t row = 0; row < rows; ++row) {
-        for (float(&lanes)[kGroupRows] : results[(group - begin) / kGroups][row])
-          Lanes::store(lanes, Lanes::broadcast(0.0f));
+  const int64_t tiles = (run.rows + kMost - 1) / kMost;
+  const auto* activations = static_cast<const float*>(call.activations) +
+                            (run.from * call.rows + run.first) * kFloatColumns;
+  for (int64_t u = run.from; u < run.to; ++u) {
+    units.fetch = fetch_of(call);
+    for (int g = 0; g < kGroups; ++g) {
+      units.scales[g] = scales_of(weight, own[g], u, unit[g]);
+      units.codes[g] = units.read[g] = unit[g] + weight.unit.code_offset;
+      if constexpr (kPanel) {
+        decode_float_panel<kKind>(units.codes[g], panels[g]);
+        units.codes[g] = reinterpret_cast<const uint8_t*>(panels[g].columns);
       }
+      unit[g] += weight.unit.bytes;
     }
-    for (int64_t from = 0; from < weight.units_per_group; from += chunk) {
-      const int64_t to =
-          from + chunk < weight.units_per_group ? from + chunk : weight.units_per_group;
-      for (int64_t group = begin; group < end; group += kGroups) {
-        for (int64_t u = from; u < to; ++u) {
-          multiply_float_unit<kKind>(call, group, end, u, first, rows,
-                                     results[(group - begin) / kGroups]);
-        }
-      }
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t row = piece_begin(run.rows, tiles, tile);
+      multiply_float_tile_of<tile_kind<kKind>(), kLeast, kMost>(
+          piece_begin(run.rows, tiles, tile + 1) - row, units, activations + row * kFloatColumns,
+          results + row);
+      units.fetch = nullptr;  // the next tiles find the unit in the cache
     }
-    for (int64_t group = begin; group < end; ++group) {
-      const int64_t at = group - begin;
-      for (int64_t row = 0; row < rows; ++row) {
-        write_out(call, group, first + row, Lanes::load(results[at / kGroups][row][at % kGroups]));
-      }
-    }
+    activations += call.rows * kFloatColumns;
   }
 }
 
 template <CodeKind kKind>
 void float_blocked(const ProductCall& call) {
-  const int64_t blocks = (call.rows + kBlockRows - 1) / kBlockRows;
-  for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t first = piece_begin(call.rows, blocks, block);
-    multiply_float_block<kKind>(call, first, piece_begin(call.rows, blocks, block + 1) - first);
-  }
+  multiply_block<Lanes::kFloatGroups>(
+      call, kFloatColumns * int64_t{sizeof(float)},
+      [&](const UnitRun& run, float(*results)[Lanes::kFloatGroups][kGroupRows]) {
+        multiply_float_run<kKind>(call, run, results);
+      });
 }
 
 }  // namespace

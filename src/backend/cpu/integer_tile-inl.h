@@ -344,11 +344,11 @@ constexpr int64_t most_direct(bool digit, bool words) {
   return Lanes::direct_bytes(digit);
 }
 
-// Groups [group, last), at most a tile's, times rows [first, first + rows). kRead: what the tiles
-// read, the units themselves or panels of them.
+// Adds a run of units to the results. kRead: what the tiles read, the units themselves or panels of
+// them.
 template <Source kSource, Source kRead, bool kHalf, bool kMin, bool kDigit, bool kWords>
-void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_t first,
-                    int64_t rows) {
+void multiply_run(const ProductCall& call, const UnitRun& run,
+                  float (*results)[Lanes::kTileGroups][kGroupRows]) {
   using Form = Activations<kDigit, kWords>;
   constexpr int kGroups = Lanes::kTileGroups;
   // The sizes of equal pieces of all numbers of rows that come here.
@@ -364,24 +364,22 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
   const Codes table = table_of<kSource>(weight);
   CodePanel<kWords> panels[is_panel(kRead) ? kGroups : 1];
   ScaleLines lines[kGroups];
-  alignas(64) float results[kBlockRows][kGroups][kGroupRows];
-  const auto* activations = static_cast<const uint8_t*>(call.activations) + first * Form::kBytes;
-  const int64_t tiles = (rows + kMost - 1) / kMost;
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int g = 0; g < kGroups; ++g) Lanes::store(results[row][g], Lanes::broadcast(0.0f));
-  }
+  const int64_t tiles = (run.rows + kMost - 1) / kMost;
   TileUnits<kGroups> units{{}, lines, scale_shift_of(shape), nullptr, {}, part_lines(shape, 4)};
   const uint8_t* read[kGroups];
+  for (int g = 0; g < kGroups; ++g) {
+    // A lone last group is multiplied twice: a tile of one would double the code.
+    const int64_t own = run.group + g < run.last ? run.group + g : run.group;
+    read[g] = weight.units + (own * weight.units_per_group + run.from) * shape.bytes;
+    units.ends[g] = stream_end(weight, run, own);
+  }
   const FetchDistance next = panel_fetch(call);
-  for (int64_t u = 0; u < weight.units_per_group; ++u) {
+  const auto* activations = static_cast<const uint8_t*>(call.activations) +
+                            (run.from * call.rows + run.first) * Form::kBytes;
+  for (int64_t u = run.from; u < run.to; ++u) {
     for (int g = 0; g < kGroups; ++g) {
-      // A lone last group is multiplied twice: a tile of one would double the code.
-      const int64_t from = group + g < last ? group + g : group;
-      const uint8_t* unit = weight.units + (from * weight.units_per_group + u) * shape.bytes;
-      decode_scales<kDigit>(shape, unit, lines[g]);
-      units.codes[g] = unit + shape.code_offset;
-      read[g] = unit;
-      units.ends[g] = stream_end(weight, from, kGroups);
+      decode_scales<kDigit>(shape, read[g], lines[g]);
+      units.codes[g] = read[g] + shape.code_offset;
       if constexpr (is_panel(kRead)) {
         decode_panel<kSource, kWords>(units.codes[g], table, panels[g]);
         units.codes[g] = panels[g].lines[0];
@@ -389,33 +387,27 @@ void multiply_block(const ProductCall& call, int64_t group, int64_t last, int64_
     }
     if constexpr (!is_panel(kRead)) units.fetch = fetch_of(call);
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t row = piece_begin(rows, tiles, tile);
+      const int64_t row = piece_begin(run.rows, tiles, tile);
       for (int g = 0; is_panel(kRead) && g < kGroups; ++g) {
         fetch_piece(next, shape, read[g], tiles, tile, units.ends[g]);
       }
       multiply_tile_of<kRead, kHalf, kMin, kDigit, kWords, kLeast, kMost, kGroups>(
-          piece_begin(rows, tiles, tile + 1) - row, units, table, activations + row * Form::kBytes,
-          results + row);
+          piece_begin(run.rows, tiles, tile + 1) - row, units, table,
+          activations + row * Form::kBytes, results + row);
       units.fetch = nullptr;  // the next tiles find the unit in the cache
     }
+    for (int g = 0; g < kGroups; ++g) read[g] += shape.bytes;
     activations += call.rows * Form::kBytes;
-  }
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int g = 0; g < kGroups && group + g < last; ++g)
-      write_out(call, group + g, first + row, Lanes::load(results[row][g]));
   }
 }
 
 template <Source kSource, Source kRead, bool kHalf, bool kMin, bool kDigit, bool kWords>
-void multiply_blocks(const ProductCall& call) {
-  const int64_t blocks = (call.rows + kBlockRows - 1) / kBlockRows;
-  for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t first = piece_begin(call.rows, blocks, block);
-    for (int64_t group = call.first_group; group < call.last_group; group += Lanes::kTileGroups) {
-      multiply_block<kSource, kRead, kHalf, kMin, kDigit, kWords>(
-          call, group, call.last_group, first, piece_begin(call.rows, blocks, block + 1) - first);
-    }
-  }
+void multiply_runs(const ProductCall& call) {
+  multiply_block<Lanes::kTileGroups>(
+      call, Activations<kDigit, kWords>::kBytes,
+      [&](const UnitRun& run, float(*results)[Lanes::kTileGroups][kGroupRows]) {
+        multiply_run<kSource, kRead, kHalf, kMin, kDigit, kWords>(call, run, results);
+      });
 }
 
 template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords>
@@ -423,12 +415,12 @@ void multiply_tiled(const ProductCall& call) {
   constexpr int64_t kDirect = most_direct<kSource>(kDigit, kWords);
   if constexpr (kDirect >= least_tiled<kSource>(kWords)) {
     if (call.rows <= kDirect)
-      return multiply_blocks<kSource, kSource, kHalf, kMin, kDigit, kWords>(call);
+      return multiply_runs<kSource, kSource, kHalf, kMin, kDigit, kWords>(call);
   }
   // More rows of two digits come as words where the set reads words.
   if constexpr (kDigit || kWords || !Lanes::kWords) {
     constexpr Source kPanel = kWords ? Source::kWordPanel : panel_of(kSource);
-    multiply_blocks<kSource, kPanel, kHalf, kMin, kDigit, kWords>(call);
+    multiply_runs<kSource, kPanel, kHalf, kMin, kDigit, kWords>(call);
   }
 }
 

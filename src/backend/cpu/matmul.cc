@@ -175,26 +175,34 @@ struct Part {
 
 // Products of one set cut into items for shared_items(): each member's part is its share of the
 // groups of every product, as the packer split them, in a few pieces a product that others may
-// take.
+// take. Block of rows after block: the activations of one block stay in the third cache while all
+// groups are multiplied with them, and weights, which are read in order, come from memory again.
 class Pieces {
  public:
   Pieces(std::span<const DenseProduct* const> set, const ProductCall& common, const Part& part,
          const FetchDistances& fetch, int members)
       : set_(set), common_(common), part_(part), fetch_(fetch), members_(members) {
     size_t bytes = 0;
+    int64_t groups = 0;
     for (const DenseProduct* product : set) {
       const PackedView& weight = matrix(*product).view();
+      groups = std::max(groups, weight.groups);
       bytes = std::max(
           bytes, static_cast<size_t>(weight.groups * weight.units_per_group) * weight.unit.bytes);
     }
     const auto pieces = static_cast<int64_t>(bytes / kLeastBytes) * common.rows / members;
-    a_product_ = std::clamp<int64_t>(pieces, 1, kMostPieces);
+    const int64_t most = common.rows < kManyRows
+                             ? kMostPieces
+                             : std::clamp<int64_t>(groups / members / kLeastGroups, 1, kMostPieces);
+    a_product_ = std::clamp<int64_t>(pieces, 1, most);
+    blocks_ = row_blocks(common.rows);
   }
 
   int64_t count() const { return a_member() * members_; }
 
   void multiply(int64_t item) const {
-    const int64_t member = item / a_member(), piece = item % a_member();
+    const int64_t member = item / a_member(), block = item % a_member() / a_block(),
+                  piece = item % a_block();
     const DenseProduct& product = *set_[static_cast<size_t>(piece / a_product_)];
     const PackedView& weight = matrix(product).view();
     const bool all = product.part.empty();
@@ -209,6 +217,8 @@ class Pieces {
     const auto edge = [&](int64_t at) {
       return at == a_product_ ? begin + groups : begin + groups * at / a_product_ / 2 * 2;
     };
+    call.first_row = row_block_begin(call.rows, block);
+    call.last_row = row_block_begin(call.rows, block + 1);
     call.first_group = edge(i);
     call.last_group = edge(i + 1);
     call.out = product.out + part_.first * product.stride;
@@ -223,17 +233,20 @@ class Pieces {
   // four microseconds, against which taking it costs nothing.
   static constexpr size_t kLeastBytes = 64 * 1024;
   static constexpr int64_t kMostPieces = 16;
+  // Of many rows, whose activations fill the second cache, it has enough groups to use them again.
+  static constexpr int64_t kManyRows = 64, kLeastGroups = 8;
 
   static const PackedMatrix& matrix(const DenseProduct& product) {
     return static_cast<const PackedMatrix&>(*product.weight);
   }
-  int64_t a_member() const { return a_product_ * static_cast<int64_t>(set_.size()); }
+  int64_t a_block() const { return a_product_ * static_cast<int64_t>(set_.size()); }
+  int64_t a_member() const { return a_block() * blocks_; }
 
   std::span<const DenseProduct* const> set_;
   const ProductCall& common_;
   const Part& part_;
   const FetchDistances& fetch_;
-  int64_t members_, a_product_ = 1;
+  int64_t members_, a_product_ = 1, blocks_ = 1;
 };
 
 // What the build's recipe does to the inputs; nothing unless the mode is `published`.

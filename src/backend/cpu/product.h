@@ -156,7 +156,19 @@ struct StreamEnd {
   uintptr_t skip = 0;  // modulo the address space
 };
 
-// One matrix, a range of its groups, all rows of the step.
+// Rows that are multiplied together at most, their results in memory between units: of 128 x 16
+// floats, 8 KiB of stack a group.
+inline constexpr int64_t kRowBlock = 128;
+
+// The rows of a step as blocks of about equal length: how many, and where one begins. Whole tiles
+// of 16 rows but for the last.
+constexpr int64_t row_blocks(int64_t rows) { return (rows + kRowBlock - 1) / kRowBlock; }
+constexpr int64_t row_block_begin(int64_t rows, int64_t block) {
+  const int64_t begin = (rows * block / row_blocks(rows) + 15) / 16 * 16;
+  return begin < rows ? begin : rows;
+}
+
+// One matrix, a range of its groups, a block of the step's rows.
 struct ProductCall {
   const PackedView* weight = nullptr;
   // Integer codes: WideUnit, DigitUnit or WordUnit [units][rows]. Float codes: float
@@ -167,6 +179,7 @@ struct ProductCall {
   bool words = false;                  // WordUnit
   FetchDistance fetch = {};            // of products and tiles that read their units from memory
   int64_t rows = 0;                    // M
+  int64_t first_row = 0, last_row = 0;
   int64_t first_group = 0, last_group = 0;
   float* out = nullptr;  // [rows, N]
   int64_t stride = 0;    // floats

@@ -48,7 +48,7 @@ std::vector<float> avxvnni_product(const cpu::PackedMatrix& weight, const std::v
                units.data(), factors.data(), pool);
   call.activations = units.data();
   call.row_factors = factors.data();
-  call.rows = rows;
+  call.rows = call.last_row = rows;
   call.last_group = weight.view().groups;
   call.out = out.data();
   call.stride = weight.rows();

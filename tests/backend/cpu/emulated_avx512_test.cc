@@ -101,8 +101,12 @@ class Inputs {
     call.last_group = last;
     call.out = out.data();
     call.stride = weight.rows;
-    is_float(weight.unit) ? emulated_avx512::float_product(call)
-                          : emulated_avx512vnni::integer_product(call);
+    for (int64_t block = 0; block < row_blocks(rows_); ++block) {
+      call.first_row = row_block_begin(rows_, block);
+      call.last_row = row_block_begin(rows_, block + 1);
+      is_float(weight.unit) ? emulated_avx512::float_product(call)
+                            : emulated_avx512vnni::integer_product(call);
+    }
     return out;
   }
 

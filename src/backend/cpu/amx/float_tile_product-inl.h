@@ -14,15 +14,14 @@
 namespace sluice::cpu {
 namespace {
 
-constexpr int kPairTiles = 4;         // C tiles at once: one alone waits for its own latency
-constexpr int kPairBlockTiles = 8;    // of 16 rows, per pass over a group's units
+constexpr int kPairTiles = 4;  // C tiles at once: one alone waits for its own latency
+constexpr int kPairBlockTiles = kRowBlock / amx::kTileRows;
 constexpr int kPairStepColumns = 32;  // K of a tile product
 constexpr int64_t kPairRowBytes = sizeof(PairUnit);
 
 using TileOfFloats = float[amx::kTileRows][kGroupRows];
 
 struct alignas(64) PairWork {
-  TileOfFloats totals[kPairBlockTiles];
   TileOfFloats sums[kPairTiles];
   TileOfFloats zeros;
   uint8_t panel[kFloatColumns / 2][kLine];  // pairs of columns, as BF16 codes lie in a unit
@@ -109,27 +108,36 @@ void multiply_pairs_any(int count, const uint8_t* lines, const uint8_t* activati
   multiply_pairs<4>(lines, activations, first_rows, scale, work, totals);
 }
 
-// `count` tiles of rows times one group, results in work.totals.
-void multiply_pair_block(const ProductCall& call, int64_t group, const int64_t* first_rows,
-                         int count, PairWork& work) {
+// The tiles of a block of rows. All of a call have one shape: the last reaches back to rows that
+// another one has too.
+struct PairTiles {
+  int64_t first_rows[kPairBlockTiles];
+  int count = 0;
+};
+
+// Adds a run of units of one group to the totals of the tiles.
+void multiply_pair_run(const ProductCall& call, const UnitRun& run, const PairTiles& tiles,
+                       PairWork& work, TileOfFloats* totals) {
   const PackedView& weight = *call.weight;
   const bool decoded = weight.unit.codes == CodeKind::kE4M3;
-  const uint8_t* unit = weight.units + group * weight.units_per_group * weight.unit.bytes;
-  const auto* activations = static_cast<const uint8_t*>(call.activations);
-  __builtin_memset(work.totals, 0, sizeof work.totals);
+  const uint8_t* unit =
+      weight.units + (run.group * weight.units_per_group + run.from) * weight.unit.bytes;
+  const auto* activations =
+      static_cast<const uint8_t*>(call.activations) + run.from * call.rows * kPairRowBytes;
   const FetchDistance next = panel_fetch(call);
-  for (int64_t u = 0; u < weight.units_per_group; ++u) {
+  const StreamEnd end = stream_end(weight, run, run.group);
+  for (int64_t u = run.from; u < run.to; ++u) {
     const uint8_t* lines = unit + weight.unit.code_offset;
     if (decoded) {
       decode_pair_panel(lines, work);
       lines = work.panel[0];
     }
-    const float* scale = scales_of(weight, group, u, unit).tile;
-    for (int tile = 0; tile < count; tile += kPairTiles) {
-      fetch_piece(next, weight.unit, unit, (count + kPairTiles - 1) / kPairTiles,
-                  tile / kPairTiles);
-      multiply_pairs_any(count - tile, lines, activations, first_rows + tile, scale, work,
-                         work.totals + tile);
+    const float* scale = scales_of(weight, run.group, u, unit).tile;
+    for (int tile = 0; tile < tiles.count; tile += kPairTiles) {
+      fetch_piece(next, weight.unit, unit, (tiles.count + kPairTiles - 1) / kPairTiles,
+                  tile / kPairTiles, end);
+      multiply_pairs_any(tiles.count - tile, lines, activations, tiles.first_rows + tile, scale,
+                         work, totals + tile);
     }
     unit += weight.unit.bytes;
     activations += call.rows * kPairRowBytes;
@@ -147,23 +155,20 @@ void run_pair_product(const ProductCall& call) {
   PairWork work;
   __builtin_memset(work.zeros, 0, sizeof work.zeros);
   __builtin_memset(work.sums, 0, sizeof work.sums);  // rows that no tile writes are folded as well
-  constexpr int64_t kPassRows = kPairBlockTiles * amx::kTileRows;
-  for (int64_t first = 0; first < call.rows; first += kPassRows) {
-    const int64_t last = first + kPassRows < call.rows ? first + kPassRows : call.rows;
-    int64_t first_rows[kPairBlockTiles];
-    int count = 0;
-    // All tiles of a call have one shape: the last reaches back to rows that others have too.
-    for (int64_t row = first; row < last; row += amx::kTileRows) {
-      first_rows[count++] = row + rows <= call.rows ? row : call.rows - rows;
-    }
-    for (int64_t group = call.first_group; group < call.last_group; ++group) {
-      multiply_pair_block(call, group, first_rows, count, work);
-      for (int64_t row = first; row < last; ++row) {
-        const int64_t tile = (row - first) / amx::kTileRows;
-        write_out(call, group, row, Lanes::load(work.totals[tile][row - first_rows[tile]]));
-      }
-    }
+  PairTiles tiles;
+  for (int64_t row = call.first_row; row < call.last_row; row += amx::kTileRows) {
+    tiles.first_rows[tiles.count++] = row + rows <= call.rows ? row : call.rows - rows;
   }
+  multiply_block<1>(
+      call, kPairRowBytes,
+      [&](const UnitRun& run, float(*results)[1][kGroupRows]) {
+        multiply_pair_run(call, run, tiles, work, reinterpret_cast<TileOfFloats*>(results));
+      },
+      kTileChunkBytes,
+      [&](int64_t row) {
+        const int64_t tile = row / amx::kTileRows;
+        return tile * amx::kTileRows + call.first_row + row - tiles.first_rows[tile];
+      });
   amx::Tiles::release();
 }
 

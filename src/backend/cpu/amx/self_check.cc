@@ -140,7 +140,7 @@ bool passes(ProductFunction product, CodeKind kind, bool digit) {
                               : static_cast<const void*>(data->wide);
   call.row_factors = data->row_factors;
   call.digit = digit;
-  call.rows = kRows;
+  call.rows = call.last_row = kRows;
   call.last_group = 1;
   call.out = data->out[0];
   call.stride = kGroupRows;

@@ -14,13 +14,13 @@
 #pragma once
 
 #include "backend/cpu/product.h"
+#include "backend/cpu/product_rows-inl.h"
 
 namespace sluice::cpu {
 namespace {
 
 constexpr int kStepGroups = 8;
 constexpr int kStepRows = amx::kTileRows;
-constexpr int64_t kTileBlockRows = 128;  // rows per pass over a group's units
 
 template <bool kHalf, bool kDigit>
 struct TileForm {
@@ -56,7 +56,7 @@ struct TileWork {
   ScaleLines scales[2];
   TileSums<Form> sums[2];
   alignas(64) float unit_sums[kStepRows][kGroupRows];  // between the parts of a unit
-  alignas(64) float totals[kTileBlockRows][kGroupRows];
+  float (*totals)[1][kGroupRows] = nullptr;            // of the run's rows
   int scale_shift = 0;
 };
 
@@ -79,7 +79,7 @@ template <bool kHalf, bool kMin, bool kDigit, int kRows>
 SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step& step, int first) {
   using Form = TileForm<kHalf, kDigit>;
   const TileSums<Form>& sums = work.sums[step.buffer];
-  float(*totals)[kGroupRows] = work.totals + (step.first_row + first);
+  float(*totals)[1][kGroupRows] = work.totals + (step.first_row + first);
   Words before[kRows][Form::kSides];
   Floats values[kRows][1];
   SLUICE_UNROLL
@@ -125,12 +125,12 @@ SLUICE_INLINE void fold_rows(TileWork<TileForm<kHalf, kDigit>>& work, const Step
   }
   Floats row_totals[kRows][1];
   SLUICE_UNROLL
-  for (int row = 0; row < kRows; ++row) row_totals[row][0] = Lanes::load(totals[row]);
+  for (int row = 0; row < kRows; ++row) row_totals[row][0] = Lanes::load(totals[row][0]);
   add_unit<typename Form::Rows, kHalf, kMin, kDigit>(values, step.scales, work.scale_shift,
                                                      step.activations + first * Form::kRowBytes,
                                                      row_totals);
   SLUICE_UNROLL
-  for (int row = 0; row < kRows; ++row) Lanes::store(totals[row], row_totals[row][0]);
+  for (int row = 0; row < kRows; ++row) Lanes::store(totals[row][0], row_totals[row][0]);
 }
 
 // The rows of a step that are folded beside turn `turn` of the next.
@@ -198,47 +198,49 @@ amx::TileConfig tile_shapes(int rows) {
   return config;
 }
 
-// Rows [first, first + rows) of one group, results in work.totals. Returns the buffer after.
+// Adds a run of units of one group to work.totals. Returns the buffer after.
 template <bool kHalf, bool kMin, bool kDigit>
-int multiply_group_rows(const ProductCall& call, int64_t group, int64_t first, int64_t rows,
-                        PanelDecoder decode, TileWork<TileForm<kHalf, kDigit>>& work, int buffer) {
+int multiply_tile_run(const ProductCall& call, const UnitRun& run, PanelDecoder decode,
+                      TileWork<TileForm<kHalf, kDigit>>& work, int buffer) {
   using Form = TileForm<kHalf, kDigit>;
   const PackedView& weight = *call.weight;
   const UnitShape& shape = weight.unit;
-  const uint8_t* unit = weight.units + group * weight.units_per_group * shape.bytes;
-  const auto* activations = static_cast<const uint8_t*>(call.activations);
+  const uint8_t* unit =
+      weight.units + (run.group * weight.units_per_group + run.from) * shape.bytes;
+  const auto* activations =
+      static_cast<const uint8_t*>(call.activations) + run.from * call.rows * Form::kRowBytes;
   const int tile_rows = static_cast<int>(call.rows < kStepRows ? call.rows : kStepRows);
-  for (int64_t row = 0; row < rows; ++row) Lanes::store(work.totals[row], Lanes::broadcast(0.0f));
-  if (decode != nullptr) decode(unit + shape.code_offset, weight.table, work.panels[0]);
+  if (decode != nullptr) decode(unit + shape.code_offset, weight.table, work.panels[run.from % 2]);
   Step before;
   const FetchDistance next = panel_fetch(call);
-  for (int64_t u = 0; u < weight.units_per_group; ++u) {
+  const StreamEnd end = stream_end(weight, run, run.group);
+  for (int64_t u = run.from; u < run.to; ++u) {
     TileWeights weights{unit + shape.code_offset, true};
     const uint8_t* read = unit;  // from memory, at the time
     if (decode != nullptr) {
       weights = {work.panels[u % 2].lines[0], false};
       read += shape.bytes;
-      if (u + 1 < weight.units_per_group) {
+      if (u + 1 < run.to) {
         decode(unit + shape.bytes + shape.code_offset, weight.table, work.panels[(u + 1) % 2]);
       }
     }
     decode_scales<kDigit>(shape, unit, work.scales[u % 2]);
-    for (int64_t row = 0; row < rows; row += kStepRows) {
+    for (int64_t row = 0; row < run.rows; row += kStepRows) {
       // All tiles of a call have one shape: the last reaches back to rows that are done.
       Step step;
       const int64_t start =
-          first + row + tile_rows <= call.rows ? first + row : call.rows - tile_rows;
+          run.first + row + tile_rows <= call.rows ? run.first + row : call.rows - tile_rows;
       step.activations = activations + start * Form::kRowBytes;
       step.scales = &work.scales[u % 2];
       step.rows = tile_rows;
-      step.first_row = start - first;
-      step.skip = static_cast<int>(first + row - start);
+      step.first_row = start - run.first;
+      step.skip = static_cast<int>(run.first + row - start);
       for (step.part = 0; step.part < Form::kParts; ++step.part) {
         step.buffer = buffer;
         for (int turn = 0; turn < Form::kTurns; ++turn) {
           if (row == 0) {
             fetch_piece(next, shape, read, Form::kParts * Form::kTurns,
-                        step.part * Form::kTurns + turn);
+                        step.part * Form::kTurns + turn, end);
           }
           // In this order: the fold reads what the last turn overwrites.
           if (before.rows > 0) fold_turn<kHalf, kMin, kDigit>(work, before, turn);
@@ -268,16 +270,13 @@ void multiply_by_tiles(const ProductCall& call) {
   // What stands in the tiles in front of the first step.
   __builtin_memset(&work.sums[1], 0, sizeof work.sums[1]);
   int buffer = 0;
-  for (int64_t first = 0; first < call.rows; first += kTileBlockRows) {
-    const int64_t block = call.rows - first < kTileBlockRows ? call.rows - first : kTileBlockRows;
-    for (int64_t group = call.first_group; group < call.last_group; ++group) {
-      buffer =
-          multiply_group_rows<kHalf, kMin, kDigit>(call, group, first, block, decode, work, buffer);
-      for (int64_t row = 0; row < block; ++row) {
-        write_out(call, group, first + row, Lanes::load(work.totals[row]));
-      }
-    }
-  }
+  multiply_block<1>(
+      call, Form::kRowBytes,
+      [&](const UnitRun& run, float(*totals)[1][kGroupRows]) {
+        work.totals = totals;
+        buffer = multiply_tile_run<kHalf, kMin, kDigit>(call, run, decode, work, buffer);
+      },
+      kTileChunkBytes);
   amx::Tiles::release();
 }
 
