@@ -249,6 +249,25 @@ TEST_P(Matmul, ARowDoesNotDependOnItsCompany) {
   }
 }
 
+// Rows of several blocks and more columns than one chunk, by more groups than are multiplied with a
+// chunk, the last of them alone in its tile.
+TEST_P(Matmul, BlocksOfRowsAndChunksOfColumns) {
+  const int64_t columns = columns_near(1100), n = 163, rows = 256;
+  const RandomMatrix matrix(form(), n, columns, 17);
+  const Rows x = random_rows(rows, columns, 19);
+  for (const int threads : {1, 2}) {
+    ThreadPool pool(threads);
+    const auto packed = pack(matrix.encoded(), set(), mode(), pool);
+    const std::vector<float> whole = product(x, *packed, pool);
+    for (const int64_t first : {0, 126, 251}) {
+      const Rows few{5, columns, {x.row(first), x.row(first) + 5 * columns}};
+      const std::vector<float> out = product(few, *packed, pool);
+      ASSERT_TRUE(same_bits(out, {whole.data() + first * n, out.size()}))
+          << threads << " threads, rows from " << first;
+    }
+  }
+}
+
 // The error that `wide` promises (design.md section 3): at most 3e-4 of the output's size, with
 // outliers.
 double relative_error(const MatrixForm& form, InstructionSet set, ActivationMode mode,

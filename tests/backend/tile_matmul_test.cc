@@ -110,6 +110,25 @@ TEST(PairProduct, ARowDoesNotDependOnItsCompany) {
   }
 }
 
+// As many rows and columns as are multiplied with one group chunk by chunk, the last tile of rows
+// reaching back.
+TEST(PairProduct, ChunksOfColumns) {
+  constexpr int64_t kColumns = 2560, kN = 19, kFew = 5;
+  ThreadPool pool(1);
+  for (const MatrixForm& form : pair_forms()) {
+    SCOPED_TRACE(form.name);
+    const RandomMatrix matrix(form, kN, kColumns, 3);
+    const cpu::PackedMatrix packed = pack(matrix.encoded(), pool);
+    const cpu::ProductFunction product = supported_lanes().back().float_tiles;
+    Inputs inputs(124, kColumns, cpu::Prepared::kPairs, 5);
+    const std::vector<float> whole = inputs.times(packed.view(), product);
+    expect_close(inputs, matrix.decoded(), kN, whole);
+    inputs.prepare(kFew);
+    const std::vector<float> few = inputs.times(packed.view(), product);
+    EXPECT_TRUE(same_bits(few, {whole.begin(), whole.begin() + kFew * kN}));
+  }
+}
+
 TEST(PairProduct, AnInfinityOrNanGivesNanInItsRow) {
   ThreadPool pool(1);
   for (const float bad : {std::nanf(""), HUGE_VALF}) {

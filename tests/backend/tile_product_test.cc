@@ -119,6 +119,16 @@ TEST_P(TileProduct, EveryNumberOfRows) {
   }
 }
 
+// A whole block of rows has more columns than are multiplied with one group at a time.
+TEST_P(TileProduct, ChunksOfColumns) {
+  for (const MatrixForm& form : all_forms()) {
+    if (form.format != Format::kQ4_K && form.format != Format::kQ8_0) continue;
+    SCOPED_TRACE(form.name);
+    const RandomMatrix matrix(form, 19, 4096, 23);
+    expect_same(Inputs(124, 4096, prepared(), 29), pack(matrix.encoded()));
+  }
+}
+
 TEST_P(TileProduct, WritesItsGroupsAndRowsOnly) {
   for (const MatrixForm& form : all_forms()) {
     if (form.format != Format::kQ4_K && form.format != Format::kQ8_0) continue;

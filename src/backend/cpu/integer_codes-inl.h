@@ -149,7 +149,8 @@ constexpr bool is_signed(Source source) {
 // The panel of bytes that a unit of this source becomes.
 constexpr Source panel_of(Source source) {
   if (is_signed(source)) return Source::kSignedPanel;
-  if (source == Source::kSix) return Source::kSixPanel;
+  if (source == Source::kSix && Lanes::kSignedOffsetShift != 7) return Source::kSixPanel;
+  if (source == Source::kSix) return Source::kSignedPanel;
   if (source == Source::kSmallTable) return Source::kSmallPanel;
   return source == Source::kFive && Lanes::kFiveChain != Lanes::kNibbleChain ? Source::kFivePanel
                                                                              : Source::kNibblePanel;
@@ -255,9 +256,9 @@ struct Activations {
            (kHalf ? offsetof(ActivationSums, minima16) : offsetof(ActivationSums, minima32));
   }
   template <bool kHalf>
-  static constexpr int64_t sum(int segment) {
+  static constexpr int64_t offset(int segment) {
     return kCodeBytes + 4 * segment +
-           (kHalf ? offsetof(ActivationSums, sums16) : offsetof(ActivationSums, sums32));
+           (kHalf ? offsetof(ActivationSums, offsets16) : offsetof(ActivationSums, offsets32));
   }
   template <bool kHalf>
   static constexpr int64_t start(int segment) {

@@ -57,7 +57,7 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
               part[side][row][digit] = Lanes::zero();
               if constexpr (kStarts) {
                 const int at = kSegments * (2 * pair + side) + segment;
-                part[side][row][digit] = Lanes::template shifted_broadcast<0>(
+                part[side][row][digit] = Lanes::template broadcast_shifted<0>(
                     activations + row * Form::kBytes + Form::template start<kHalf>(at));
               }
             }
@@ -125,8 +125,9 @@ SLUICE_INLINE void multiply_unit(const uint8_t* codes, const Codes table, const 
           Ints whole = sums[side][segment][row][0];
           if constexpr (!kDigit) whole = Lanes::join_digits(whole, sums[side][segment][row][1]);
           if constexpr (offset_shift(kSource) >= 0 && !kStarts) {
-            whole = Lanes::subtract(whole, Lanes::template shifted_broadcast<offset_shift(kSource)>(
-                                               a + Form::template sum<kHalf>(at)));
+            whole =
+                Lanes::add_ints(whole, Lanes::template broadcast_shifted<7 - offset_shift(kSource)>(
+                                           a + Form::template offset<kHalf>(at)));
           }
           add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, lines.min[index], granule, at, a,
                                                 firsts[row], unit_sums[row][0]);

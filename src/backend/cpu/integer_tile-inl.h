@@ -108,7 +108,7 @@ SLUICE_INLINE void decode_parts(const uint8_t* codes, const Codes table, int pai
   }
 }
 
-template <Source kSource, bool kWords>
+template <Source kSource, bool kWords, typename Set = Lanes>
 void decode_panel(const uint8_t* codes, const Codes table, CodePanel<kWords>& panel) {
   constexpr int kParts = kWords ? 2 : 1;
   for (int pair = 0; pair < 4; ++pair) {
@@ -118,6 +118,10 @@ void decode_panel(const uint8_t* codes, const Codes table, CodePanel<kWords>& pa
       for (int side = 0; side < 2; ++side) {
         Codes parts[kParts];
         decode_parts<kSource, kWords>(codes, table, pair, side, j, parts);
+        if constexpr (!kWords && kSource == Source::kSix &&
+                      panel_of(kSource) == Source::kSignedPanel) {
+          parts[0] = Set::add_bytes(parts[0], 128 - 32);  // as much too high as all of that panel
+        }
         SLUICE_UNROLL
         for (int p = 0; p < kParts; ++p) {
           const int line = kWords ? 32 * pair + 16 * side + 2 * j + p : 16 * pair + 2 * j + side;
@@ -174,7 +178,7 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
           SLUICE_UNROLL
           for (int g = 0; g < kGroups; ++g) {
             if constexpr (kStarts) {
-              part[row][digit][g] = Lanes::template shifted_broadcast<0>(
+              part[row][digit][g] = Lanes::template broadcast_shifted<0>(
                   activations + row * Form::kBytes + Form::template start<kHalf>(at));
             } else {
               part[row][digit][g] = Lanes::zero();
@@ -182,10 +186,8 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
           }
           if constexpr (kOffset >= 0 && Lanes::kOffsetFirst) {
             if (digit == Form::kDigits - 1) {
-              const Ints start = Lanes::subtract(
-                  Lanes::zero(),
-                  Lanes::template shifted_broadcast<kOffset>(activations + row * Form::kBytes +
-                                                             Form::template sum<kHalf>(at)));
+              const Ints start = Lanes::template broadcast_shifted<7 - kOffset>(
+                  activations + row * Form::kBytes + Form::template offset<kHalf>(at));
               SLUICE_UNROLL
               for (int g = 0; g < kGroups; ++g) part[row][digit][g] = start;
             }
@@ -260,8 +262,8 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
         Ints whole = sums[row][0][g];
         if constexpr (Form::kDigits == 2) whole = Lanes::join_digits(whole, sums[row][1][g]);
         if constexpr (kOffset >= 0 && !Lanes::kOffsetFirst) {
-          whole = Lanes::subtract(
-              whole, Lanes::template shifted_broadcast<kOffset>(a + Form::template sum<kHalf>(at)));
+          whole = Lanes::add_ints(whole, Lanes::template broadcast_shifted<7 - kOffset>(
+                                             a + Form::template offset<kHalf>(at)));
         }
         add_scaled<Form, kHalf, kMin, kDigit>(whole, scale, units.lines[g].min[index], granule, at,
                                               a, firsts[row][g], unit_sums[row][g]);
@@ -316,6 +318,16 @@ void multiply_tile(const TileUnits<kGroups>& units, const Codes& table, const ui
   }
 }
 
+// Tiles that read panels are functions of their own: within the loop over tiles GCC 12 spills more,
+// a tenth of the instructions of small tables on AVX2. Those that read units lose by it.
+template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kRows, int kGroups>
+__attribute__((noinline)) void multiply_panel_tile(const TileUnits<kGroups>& units,
+                                                   const Codes& table, const uint8_t* activations,
+                                                   float (*results)[kGroups][kGroupRows]) {
+  multiply_tile<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, activations,
+                                                                      results);
+}
+
 // The tile of `rows` rows, kLeast to kRows.
 template <Source kSource, bool kHalf, bool kMin, bool kDigit, bool kWords, int kLeast, int kRows,
           int kGroups>
@@ -327,8 +339,13 @@ void multiply_tile_of(int64_t rows, const TileUnits<kGroups>& units, const Codes
           rows, units, table, activations, results);
     }
   }
-  multiply_tile<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, activations,
-                                                                      results);
+  if constexpr (is_panel(kSource)) {
+    multiply_panel_tile<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table,
+                                                                              activations, results);
+  } else {
+    multiply_tile<kSource, kHalf, kMin, kDigit, kWords, kRows, kGroups>(units, table, activations,
+                                                                        results);
+  }
 }
 
 // The fewest rows that come here, and the most that are multiplied without a panel: decoding again

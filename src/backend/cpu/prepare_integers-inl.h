@@ -49,6 +49,7 @@ float quantize(const float* x, int count, int levels, int32_t* codes) {
 // Everything of the sums but their scales, which must be there. A minimum is multiplied by the
 // rounded sum, with one digit times the scale: the order of integer_product-inl.h.
 void sum_up(const int32_t* codes, bool digit, ActivationSums& sums) {
+  int32_t sums16[16], sums32[8];
   for (int s = 0; s < 16; ++s) {
     int32_t first = 0, second = 0;
     for (int i = 0; i < 16; i += 4) {
@@ -56,19 +57,21 @@ void sum_up(const int32_t* codes, bool digit, ActivationSums& sums) {
       second += codes[16 * s + i + 2] + codes[16 * s + i + 3];
     }
     const int32_t sum = first + second;
-    sums.sums16[s] = sum;
+    sums16[s] = sum;
     sums.starts16[s][0] = static_cast<int16_t>(digit ? -32 * first : 0);
     sums.starts16[s][1] = static_cast<int16_t>(digit ? -32 * second : 0);
     sums.minima16[s] = static_cast<float>(sum) * (digit ? sums.scale[s / 2] : 1.0f);
   }
   for (int s = 0; s < 8; ++s) {
-    sums.sums32[s] = sums.sums16[2 * s] + sums.sums16[2 * s + 1];
+    sums32[s] = sums16[2 * s] + sums16[2 * s + 1];
     for (int half = 0; half < 2; ++half) {
       sums.starts32[s][half] =
           static_cast<int16_t>(sums.starts16[2 * s][half] + sums.starts16[2 * s + 1][half]);
     }
-    sums.minima32[s] = static_cast<float>(sums.sums32[s]) * (digit ? sums.scale[s] : 1.0f);
+    sums.minima32[s] = static_cast<float>(sums32[s]) * (digit ? sums.scale[s] : 1.0f);
   }
+  for (int s = 0; s < 16; ++s) sums.offsets16[s] = -128 * sums16[s];
+  for (int s = 0; s < 8; ++s) sums.offsets32[s] = -128 * sums32[s];
 }
 
 void quantize_wide(const float* x, int32_t* codes, ActivationSums& sums) {

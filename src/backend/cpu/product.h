@@ -98,8 +98,9 @@ struct ActivationSums {
   // scale.
   float minima32[8];
   float minima16[16];
-  int32_t sums32[8];  // of the codes
-  int32_t sums16[16];
+  // -128 times the sum of the codes: what weights that are stored 128 too high add too much.
+  int32_t offsets32[8];
+  int32_t offsets16[16];
   // One digit, per 16 (32) columns: -32 times the sums of columns 0 and 1 and of 2 and 3 of every
   // four, modulo 2^16.
   int16_t starts16[16][2];

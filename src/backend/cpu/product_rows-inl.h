@@ -116,7 +116,7 @@ SLUICE_INLINE void multiply_block(const ProductCall& call, int64_t activation_by
   for (int64_t begin = call.first_group; begin < call.last_group; begin += batch) {
     const int64_t end = begin + batch < call.last_group ? begin + batch : call.last_group;
     for (int64_t group = begin; group < end; group += kGroups) {
-      for (int64_t row = 0; row < (rows + 15) / 16 * 16; ++row) {
+      for (int64_t row = 0; row <= place(rows - 1); ++row) {
         for (float(&lanes)[kGroupRows] : results[(group - begin) / kGroups][row])
           Lanes::store(lanes, Lanes::broadcast(0.0f));
       }

@@ -84,12 +84,12 @@ int set_activation(Case& data, bool digit, int row, int k, int number, int high)
   const int u = k / kIntegerColumns, column = k % kIntegerColumns;
   if (digit) {
     data.digits[u][row].digits[column] = static_cast<int8_t>(number);
-    data.digits[u][row].sums.sums32[column / kGranule] += number;
+    data.digits[u][row].sums.offsets32[column / kGranule] -= 128 * number;
     return number;
   }
   data.wide[u][row].high[column] = static_cast<int8_t>(high);
   data.wide[u][row].low[column] = static_cast<int8_t>(number / 4);
-  data.wide[u][row].sums.sums32[column / kGranule] += 128 * high + number / 4;
+  data.wide[u][row].sums.offsets32[column / kGranule] -= 128 * (128 * high + number / 4);
   return 128 * high + number / 4;
 }
 

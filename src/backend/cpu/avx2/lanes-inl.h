@@ -226,12 +226,10 @@ struct Avx2Lanes {
     return {_mm256_add_epi32(_mm256_slli_epi32(high.low, 7), low.low),
             _mm256_add_epi32(_mm256_slli_epi32(high.high, 7), low.high)};
   }
-  SLUICE_INLINE Ints subtract(Ints a, Ints b) {
-    return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
-  }
   template <int kShift>
-  SLUICE_INLINE Ints shifted_broadcast(const uint8_t* value) {
-    const __m256i shifted = _mm256_slli_epi32(_mm256_set1_epi32(load_dword(value)), kShift);
+  SLUICE_INLINE Ints broadcast_shifted(const uint8_t* value) {
+    const __m256i whole = _mm256_set1_epi32(load_dword(value));
+    const __m256i shifted = kShift == 0 ? whole : _mm256_srai_epi32(whole, kShift);
     return {shifted, shifted};
   }
 

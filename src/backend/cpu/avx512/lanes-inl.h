@@ -66,6 +66,9 @@ struct Lanes {
     return _mm512_and_si512(codes, _mm512_set1_epi8(static_cast<char>(mask)));
   }
   SLUICE_INLINE Codes or_bits(Codes a, Codes b) { return _mm512_or_si512(a, b); }
+  SLUICE_INLINE Codes add_bytes(Codes codes, int value) {
+    return _mm512_add_epi8(codes, _mm512_set1_epi8(static_cast<char>(value)));
+  }
   // Bits cross the bytes of a word: callers mask.
   template <int kBits>
   SLUICE_INLINE Codes shift_right(Codes codes) {
@@ -109,10 +112,10 @@ struct Lanes {
   SLUICE_INLINE Ints join_digits(Ints high, Ints low) {
     return _mm512_add_epi32(_mm512_slli_epi32(high, 7), low);
   }
-  SLUICE_INLINE Ints subtract(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
   template <int kShift>
-  SLUICE_INLINE Ints shifted_broadcast(const uint8_t* value) {
-    return _mm512_slli_epi32(_mm512_set1_epi32(load_dword(value)), kShift);
+  SLUICE_INLINE Ints broadcast_shifted(const uint8_t* value) {
+    const __m512i whole = _mm512_set1_epi32(load_dword(value));
+    return kShift == 0 ? whole : _mm512_srai_epi32(whole, kShift);
   }
 
   SLUICE_INLINE Floats to_float(Ints values) { return _mm512_cvtepi32_ps(values); }

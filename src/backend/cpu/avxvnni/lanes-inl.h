@@ -29,6 +29,10 @@ struct Lanes : Avx2Lanes {
     const Codes levels = Avx2Lanes::load_table(table);
     return {_mm256_xor_si256(levels.low, top), _mm256_xor_si256(levels.high, top)};
   }
+  SLUICE_INLINE Codes add_bytes(Codes codes, int value) {
+    const __m256i all = _mm256_set1_epi8(static_cast<char>(value));
+    return {_mm256_add_epi8(codes.low, all), _mm256_add_epi8(codes.high, all)};
+  }
   template <bool kSigned>
   SLUICE_INLINE void add_products(Ints& sums, Codes codes, const uint8_t* activation) {
     add_tile_products<Product::kUnsigned>(sums, codes, activation);

@@ -139,14 +139,10 @@ struct Lanes {
     for (int i = 0; i < 4; ++i) high.v[i] = high.v[i] * 128 + low.v[i];
     return high;
   }
-  SLUICE_INLINE Ints subtract(Ints a, const Ints& b) {
-    for (int i = 0; i < 4; ++i) a.v[i] -= b.v[i];
-    return a;
-  }
   template <int kShift>
-  SLUICE_INLINE Ints shifted_broadcast(const uint8_t* value) {
+  SLUICE_INLINE Ints broadcast_shifted(const uint8_t* value) {
     Ints out{};
-    for (Ints16& v : out.v) v += read<int32_t>(value) * (1 << kShift);
+    for (Ints16& v : out.v) v += read<int32_t>(value) >> kShift;
     return out;
   }
 

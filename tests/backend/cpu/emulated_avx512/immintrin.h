@@ -32,7 +32,6 @@
 #include <simde/x86/avx512/srli.h>
 #include <simde/x86/avx512/store.h>
 #include <simde/x86/avx512/storeu.h>
-#include <simde/x86/avx512/sub.h>
 #include <simde/x86/avx512/xor.h>
 
 #include "backend/cpu/emulated_avx512/missing_intrinsics.h"

@@ -35,6 +35,10 @@ __m512i cvtepu8_epi32(__m128i a) {
 __m512i cvtepu16_epi32(__m256i a) {
   return join(_mm256_cvtepu16_epi32(lower(a)), _mm256_cvtepu16_epi32(upper(a)));
 }
+__m512i srai_epi32(__m512i a, int bits) {
+  const simde__m512i_private in = simde__m512i_to_private(a);
+  return join(_mm256_srai_epi32(in.m256i[0], bits), _mm256_srai_epi32(in.m256i[1], bits));
+}
 __mmask16 testn_epi32_mask(__m512i a, __m512i b) {
   const simde__m512i_private x = simde__m512i_to_private(a), y = simde__m512i_to_private(b);
   unsigned mask = 0;
@@ -67,6 +71,7 @@ __m512i dpbusd_epi32(__m512i sums, __m512i a, __m512i b) {
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtepu8_epi32
 #undef _mm512_cvtepu16_epi32
+#undef _mm512_srai_epi32
 #undef _mm512_testn_epi32_mask
 #undef _mm512_dpbusd_epi32
 #define _mm512_cvtepi32_ps(a) sluice::test::emulated::cvtepi32_ps(a)
@@ -74,5 +79,6 @@ __m512i dpbusd_epi32(__m512i sums, __m512i a, __m512i b) {
 #define _mm512_cvtepi8_epi32(a) sluice::test::emulated::cvtepi8_epi32(a)
 #define _mm512_cvtepu8_epi32(a) sluice::test::emulated::cvtepu8_epi32(a)
 #define _mm512_cvtepu16_epi32(a) sluice::test::emulated::cvtepu16_epi32(a)
+#define _mm512_srai_epi32(a, bits) sluice::test::emulated::srai_epi32(a, bits)
 #define _mm512_testn_epi32_mask(a, b) sluice::test::emulated::testn_epi32_mask(a, b)
 #define _mm512_dpbusd_epi32(sums, a, b) sluice::test::emulated::dpbusd_epi32(sums, a, b)
