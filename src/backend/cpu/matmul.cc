@@ -191,9 +191,9 @@ class Pieces {
           bytes, static_cast<size_t>(weight.groups * weight.units_per_group) * weight.unit.bytes);
     }
     const auto pieces = static_cast<int64_t>(bytes / kLeastBytes) * common.rows / members;
-    const int64_t most = common.rows < kManyRows
-                             ? kMostPieces
-                             : std::clamp<int64_t>(groups / members / kLeastGroups, 1, kMostPieces);
+    const int64_t most = common.rows < kManyRows ? kMostPieces
+                                                 : std::clamp(groups / members / kLeastGroups,
+                                                              kFewestPieces, kMostPieces);
     a_product_ = std::clamp<int64_t>(pieces, 1, most);
     blocks_ = row_blocks(common.rows);
   }
@@ -233,8 +233,9 @@ class Pieces {
   // four microseconds, against which taking it costs nothing.
   static constexpr size_t kLeastBytes = 64 * 1024;
   static constexpr int64_t kMostPieces = 16;
-  // Of many rows, whose activations fill the second cache, it has enough groups to use them again.
-  static constexpr int64_t kManyRows = 64, kLeastGroups = 8;
+  // Of many rows, whose activations fill the second cache, it has enough groups to use them again;
+  // but for a few pieces, because cores differ in speed.
+  static constexpr int64_t kManyRows = 64, kLeastGroups = 8, kFewestPieces = 4;
 
   static const PackedMatrix& matrix(const DenseProduct& product) {
     return static_cast<const PackedMatrix&>(*product.weight);
