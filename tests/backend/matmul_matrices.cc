@@ -133,6 +133,20 @@ BlockNumbers numbers_of(Format format) {
   }
 }
 
+// Rows whose scales are of all sizes: the second group of 16. Those of others lie as near to each
+// other as in files.
+bool has_wild_scales(int64_t row) { return row / 16 == 1; }
+
+uint8_t random_e4m3_scale(Random& random, int64_t row) {
+  if (has_wild_scales(row)) return static_cast<uint8_t>(random.next() % 0x7f);
+  return random.next() % 64 == 0 ? uint8_t{0} : static_cast<uint8_t>(0x48 + random.next() % 0x37);
+}
+
+uint8_t random_e8m0_scale(Random& random, int64_t row) {
+  return static_cast<uint8_t>(has_wild_scales(row) ? 108 + random.next() % 17
+                                                   : 121 + random.next() % 4);
+}
+
 }  // namespace
 
 uint64_t Random::next() {
@@ -208,7 +222,8 @@ RandomMatrix::RandomMatrix(const MatrixForm& form, int64_t rows, int64_t columns
   matrix_.zero_points.bytes = zeros_;
 }
 
-// Float scales near 1/448 for FP8 and 1/80 for integers; E4M3 scales of all sizes; E8M0 near 2^-4.
+// Float scales near 1/448 for FP8 and 1/80 for integers, E4M3 from 2 to 416, E8M0 near 2^-4, but
+// for wild ones.
 void RandomMatrix::fill_scales(int64_t rows, int64_t columns, uint64_t seed) {
   const DType dtype = form_.scale_dtype;
   matrix_.scales.dtype = dtype;
@@ -218,8 +233,11 @@ void RandomMatrix::fill_scales(int64_t rows, int64_t columns, uint64_t seed) {
   scales_.resize(static_cast<size_t>(rows * columns) * width);
   Random random(seed ^ 0x5ca1e);
   for (size_t i = 0; i < scales_.size(); i += width) {
-    const float value =
-        (0.5f + random.uniform()) / (form_.bits == 0 ? 448.0f : std::ldexp(5.0f, form_.bits));
+    const int64_t row = static_cast<int64_t>(i / width) / columns;
+    const int smaller =
+        form_.bits > 0 && has_wild_scales(row) ? static_cast<int>(random.next() % 12) : 0;
+    const float value = (0.5f + random.uniform()) /
+                        (form_.bits == 0 ? 448.0f : std::ldexp(5.0f, form_.bits + smaller));
     switch (dtype) {
       case DType::kF32:
         codec::store_f32(&scales_[i], value);
@@ -231,10 +249,10 @@ void RandomMatrix::fill_scales(int64_t rows, int64_t columns, uint64_t seed) {
         store_u16(&scales_[i], codec::f32_to_bf16(value));
         break;
       case DType::kF8E4M3:
-        scales_[i] = static_cast<std::byte>(random.next() % 0x7f);
+        scales_[i] = std::byte{random_e4m3_scale(random, row)};
         break;
       default:
-        scales_[i] = static_cast<std::byte>(121 + random.next() % 4 -
+        scales_[i] = static_cast<std::byte>(random_e8m0_scale(random, row) -
                                             (form_.format == Format::kMxfp8 ? 8 : 0));
     }
   }
@@ -315,10 +333,10 @@ void RandomMatrix::fill_ggml(uint64_t seed) {
       if (at != numbers.halves.front()) value = random.uniform() * 0.002f;
       store_u16(block + at, codec::f32_to_f16(value));
     }
-    if (form_.format == Format::kGgmlMxfp4)
-      block[0] = static_cast<std::byte>(121 + random.next() % 4);
+    const int64_t row = b * info.block_elements / matrix_.columns;
+    if (form_.format == Format::kGgmlMxfp4) block[0] = std::byte{random_e8m0_scale(random, row)};
     if (form_.format == Format::kGgmlNvfp4) {
-      for (int s = 0; s < 4; ++s) block[s] = static_cast<std::byte>(random.next() % 0x7f);
+      for (int s = 0; s < 4; ++s) block[s] = std::byte{random_e4m3_scale(random, row)};
     }
   }
 }

@@ -249,6 +249,29 @@ TEST_P(Matmul, ARowDoesNotDependOnItsCompany) {
   }
 }
 
+// Tiles may make scales integers, but for rows among which one is so small that its sums would
+// leave a float's range: a row has the same bits beside it, without it, and alone.
+TEST_P(Matmul, ScalesAsIntegersKeepTheBits) {
+  const int64_t columns = columns_near(520), n = 50;
+  const RandomMatrix matrix(form(), n, columns, 53);
+  const auto packed = pack(matrix.encoded(), set(), mode(), pool_);
+  Rows x{23, columns, std::vector<float>(static_cast<size_t>(23 * columns))};
+  Random random(59);
+  for (float& value : x.values) value = random.normal();
+  const std::vector<float> whole = product(x, *packed, pool_);
+  Rows beside = x;
+  beside.rows = 24;
+  for (int64_t k = 0; k < columns; ++k) beside.values.push_back(random.normal() * 0x1p-140f);
+  const std::vector<float> out = product(beside, *packed, pool_);
+  EXPECT_TRUE(same_bits({out.data(), whole.size()}, whole));
+  for (int64_t row = 0; row < beside.rows; ++row) {
+    const Rows one{1, columns, {beside.row(row), beside.row(row) + columns}};
+    ASSERT_TRUE(
+        same_bits(product(one, *packed, pool_), {out.data() + row * n, static_cast<size_t>(n)}))
+        << "row " << row;
+  }
+}
+
 // Rows of several blocks and more columns than one chunk, by more groups than are multiplied with a
 // chunk, the last of them alone in its tile.
 TEST_P(Matmul, BlocksOfRowsAndChunksOfColumns) {

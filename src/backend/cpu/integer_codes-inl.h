@@ -121,6 +121,33 @@ SLUICE_INLINE void decode_scales(const UnitShape& shape, const uint8_t* unit, Sc
   }
 }
 
+// As decode_scales<true>() for a unit without minima, but its scales as integers of 15 bits where
+// all of them are when divided by one power of two, which becomes what they share; returns whether.
+// A sum times a scale is rounded once either way, so the bits of the product are the same, as long
+// as its activations' scales are moderate (ProductCall) and those here too; where scales cover 16
+// columns, two such products are added, and only as short scales as E4M3 make them exact.
+template <bool kHalf, typename Set = Lanes>
+SLUICE_INLINE bool decode_integer_scales(const UnitShape& shape, const uint8_t* unit,
+                                         ScaleLines& lines) {
+  const uint8_t* stored = unit + shape.scale_offset;
+  const int groups = shape.scale_groups;
+  float shared = 1.0f;
+  bool whole = false;
+  if (shape.scales == ScaleKind::kE4M3) {
+    whole = Set::store_ue4m3_pairs(lines.pairs, stored, groups, shared);
+  } else if (shape.scales == ScaleKind::kE8M0) {
+    whole = Set::store_e8m0_pairs(lines.pairs, stored, groups, shared);
+  } else if (shape.scales == ScaleKind::kBF16 && !kHalf) {
+    whole = Set::store_bf16_pairs(lines.pairs, stored, groups, shared);
+  }
+  if (whole) {
+    Lanes::store(lines.super, Lanes::broadcast(shared));
+    return true;
+  }
+  decode_scales<true>(shape, unit, lines);
+  return shape.scales == ScaleKind::kSuper;  // integers of 8 bits as they are
+}
+
 // Where codes are read from while multiplying: units, with kinds as in CodeKind, or a panel of
 // codes that are ready for the product.
 enum class Source : uint8_t {
@@ -163,7 +190,8 @@ constexpr int offset_shift(Source source) {
   return is_signed(source) ? Lanes::kSignedOffsetShift : -1;
 }
 
-// Codes with integer scales of at most 8 bits, but for what the scales of a unit share.
+// Codes with integer scales, but for what the scales of a unit share: of at most 8 bits, or 15
+// where a six-bit panel has values in +-kSmallLevel.
 constexpr bool has_integer_scales(Source source) {
   return source == Source::kNibble || source == Source::kNibblePanel || source == Source::kFive ||
          source == Source::kFivePanel || source == Source::kSix || source == Source::kSixPanel;
@@ -189,6 +217,27 @@ constexpr int kSmallLevel = 16;
     if (value < -kSmallLevel || value > kSmallLevel) return false;
   }
   return true;
+}
+
+// Panels of small values whose scales are tried as integers, and what they then are: six-bit
+// panels, whose bytes are as much too high. Not those with minima, which are multiplied with the
+// scales as they are; nor units, which are read by too few rows to pay for the trial.
+constexpr bool tries_integer_scales(Source source, bool min) {
+  return source == Source::kSmallPanel && !min;
+}
+constexpr Source with_integer_scales(Source source, bool min) {
+  return tries_integer_scales(source, min) ? Source::kSixPanel : source;
+}
+
+// What a source's product reads; returns whether its scales became integers.
+template <Source kSource, bool kHalf, bool kMin, bool kDigit>
+SLUICE_INLINE bool decode_scales_for(const ProductCall& call, const uint8_t* unit,
+                                     ScaleLines& lines) {
+  if constexpr (tries_integer_scales(kSource, kMin)) {
+    if (call.moderate) return decode_integer_scales<kHalf>(call.weight->unit, unit, lines);
+  }
+  decode_scales<kDigit>(call.weight->unit, unit, lines);
+  return false;
 }
 
 template <Source kSource>

@@ -201,6 +201,9 @@ void multiply_mode(const ProductCall& call) {
 
 template <Source kSource>
 void multiply_source(const ProductCall& call) {
+  if constexpr (Lanes::kSums16 && kSource == Source::kNibbleTable) {
+    if (!call.words) return multiply_source<Source::kSmallTable>(call);
+  }
   const bool half = call.weight->unit.scale_groups == 16;
   const bool min = call.weight->unit.mins != MinKind::kNone;
   if constexpr (kSource == Source::kNibble || kSource == Source::kFive) {
@@ -220,9 +223,6 @@ void run_integer_product(const ProductCall& call) {
     case CodeKind::kNibble:
       return multiply_source<Source::kNibble>(call);
     case CodeKind::kNibbleTable:
-      if constexpr (Lanes::kSums16) {
-        if (!call.words) return multiply_source<Source::kSmallTable>(call);
-      }
       return multiply_source<Source::kNibbleTable>(call);
     case CodeKind::kFive:
       return multiply_source<Source::kFive>(call);

@@ -393,9 +393,12 @@ void multiply_run(const ProductCall& call, const UnitRun& run,
   const FetchDistance next = panel_fetch(call);
   const auto* activations = static_cast<const uint8_t*>(call.activations) +
                             (run.from * call.rows + run.first) * Form::kBytes;
+  constexpr Source kWithIntegers = with_integer_scales(kRead, kMin);
+  static_assert(kWithIntegers == kRead || kGroups == 1, "each unit of a tile has its own answer");
   for (int64_t u = run.from; u < run.to; ++u) {
+    bool integers = false;
     for (int g = 0; g < kGroups; ++g) {
-      decode_scales<kDigit>(shape, read[g], lines[g]);
+      integers = decode_scales_for<kRead, kHalf, kMin, kDigit>(call, read[g], lines[g]);
       units.codes[g] = read[g] + shape.code_offset;
       if constexpr (is_panel(kRead)) {
         decode_panel<kSource, kWords>(units.codes[g], table, panels[g]);
@@ -408,9 +411,15 @@ void multiply_run(const ProductCall& call, const UnitRun& run,
       for (int g = 0; is_panel(kRead) && g < kGroups; ++g) {
         fetch_piece(next, shape, read[g], tiles, tile, units.ends[g]);
       }
-      multiply_tile_of<kRead, kHalf, kMin, kDigit, kWords, kLeast, kMost, kGroups>(
-          piece_begin(run.rows, tiles, tile + 1) - row, units, table,
-          activations + row * Form::kBytes, results + row);
+      const int64_t rows = piece_begin(run.rows, tiles, tile + 1) - row;
+      const uint8_t* inputs = activations + row * Form::kBytes;
+      if (kWithIntegers != kRead && integers) {
+        multiply_tile_of<kWithIntegers, kHalf, kMin, kDigit, kWords, kLeast, kMost, kGroups>(
+            rows, units, table, inputs, results + row);
+      } else {
+        multiply_tile_of<kRead, kHalf, kMin, kDigit, kWords, kLeast, kMost, kGroups>(
+            rows, units, table, inputs, results + row);
+      }
       units.fetch = nullptr;  // the next tiles find the unit in the cache
     }
     for (int g = 0; g < kGroups; ++g) read[g] += shape.bytes;

@@ -287,11 +287,11 @@ void multiply_part(std::span<const DenseProduct* const> set, const RowSpan& inpu
   const Prepared form = form_for(first, part.rows, part.prompt);
   auto* units = pieces.take<std::byte>(prepared_bytes(form, part.rows, inputs.columns));
   auto* row_factors = pieces.take<float>(static_cast<size_t>(part.rows) * sizeof(float));
-  prepare(form, first.set(),
-          {inputs.x + part.first * inputs.stride, part.rows, inputs.columns, inputs.stride}, units,
-          row_factors, pool);
-
   ProductCall common;
+  common.moderate =
+      prepare(form, first.set(),
+              {inputs.x + part.first * inputs.stride, part.rows, inputs.columns, inputs.stride},
+              units, row_factors, pool);
   common.activations = units;
   common.row_factors = row_factors;
   common.digit = form == Prepared::kDigit || form == Prepared::kDigitWords;

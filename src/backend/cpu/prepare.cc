@@ -1,6 +1,7 @@
 #include "backend/cpu/prepare.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -67,7 +68,8 @@ size_t unit_bytes(Prepared form) {
   return kFloatColumns * sizeof(float);
 }
 
-void prepare_unit(Prepared form, [[maybe_unused]] InstructionSet set, const float* x, float factor,
+// Returns what make_integers() does, false for other forms.
+bool prepare_unit(Prepared form, [[maybe_unused]] InstructionSet set, const float* x, float factor,
                   std::byte* out) {
   if (form == Prepared::kFloat) {
     std::memcpy(out, x, kFloatColumns * sizeof(float));
@@ -78,11 +80,12 @@ void prepare_unit(Prepared form, [[maybe_unused]] InstructionSet set, const floa
     make_pairs(x, factor, *reinterpret_cast<PairUnit*>(out));
 #if defined(__x86_64__)
   } else if (set != InstructionSet::kPortable) {
-    avx2::prepare_integers(form, x, out);
+    return avx2::prepare_integers(form, x, out);
 #endif
   } else {
-    make_integers(form, x, out);
+    return make_integers(form, x, out);
   }
+  return false;
 }
 
 }  // namespace
@@ -92,8 +95,9 @@ size_t prepared_bytes(Prepared form, int64_t rows, int64_t columns) {
   return static_cast<size_t>(units * rows) * unit_bytes(form);
 }
 
-void prepare(Prepared form, InstructionSet set, const RowSpan& span, std::byte* out,
+bool prepare(Prepared form, InstructionSet set, const RowSpan& span, std::byte* out,
              float* row_factors, ThreadPool& pool) {
+  std::atomic<bool> moderate = true;
   const int64_t width = unit_columns(form), units = (span.columns + width - 1) / width;
   const auto prepare_row = [&](int64_t row) {
     const float* x = span.x + row * span.stride;
@@ -108,25 +112,30 @@ void prepare(Prepared form, InstructionSet set, const RowSpan& span, std::byte* 
       factor = std::ldexp(1.0f, exponent);
       row_factors[row] = std::ldexp(1.0f, -exponent);
     }
+    bool row_moderate = true;
     for (int64_t u = 0; u < units; ++u) {
       std::byte* to = out + static_cast<size_t>(u * span.rows + row) * unit_bytes(form);
       const int64_t left = span.columns - u * width;
+      bool unit_moderate = false;
       if (left >= width) {
-        prepare_unit(form, set, x + u * width, factor, to);
+        unit_moderate = prepare_unit(form, set, x + u * width, factor, to);
       } else {
         float padded[kIntegerColumns] = {};
         std::copy_n(x + u * width, left, padded);
-        prepare_unit(form, set, padded, factor, to);
+        unit_moderate = prepare_unit(form, set, padded, factor, to);
       }
+      row_moderate &= unit_moderate;
     }
+    if (!row_moderate) moderate.store(false, std::memory_order_relaxed);
   };
   if (span.rows * units <= kUnitsAlone) {
     for (int64_t row = 0; row < span.rows; ++row) prepare_row(row);
-    return;
+    return moderate;
   }
   pool.for_range(span.rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) prepare_row(row);
   });
+  return moderate;
 }
 
 }  // namespace sluice::cpu

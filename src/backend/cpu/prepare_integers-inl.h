@@ -113,10 +113,32 @@ void make_words(const float* x, bool digit, WordUnit& unit) {
   }
 }
 
-void make_integers(Prepared form, const float* x, void* unit) {
-  if (form == Prepared::kWide) return make_wide(x, *static_cast<WideUnit*>(unit));
-  if (form == Prepared::kDigit) return make_digits(x, *static_cast<DigitUnit*>(unit));
-  make_words(x, form == Prepared::kDigitWords, *static_cast<WordUnit*>(unit));
+// Whether the scales of one digit are all moderate (prepare.h). All at once, and as integers, which
+// compare as their floats do: the sign is clear.
+bool are_moderate(const float* scales) {
+  constexpr auto kLeast = __builtin_bit_cast(int32_t, 0x1p-60f),
+                 kMost = __builtin_bit_cast(int32_t, 0x1p60f);
+  int32_t outside = 0;
+  for (int i = 0; i < 8; ++i) {
+    const auto bits = __builtin_bit_cast(int32_t, scales[i]);
+    outside |= (int32_t{bits < kLeast} & int32_t{bits != 0}) | int32_t{bits > kMost};
+  }
+  return outside == 0;
+}
+
+// Returns whether the scales are those of one digit, and moderate.
+bool make_integers(Prepared form, const float* x, void* unit) {
+  if (form == Prepared::kDigit) {
+    auto& digits = *static_cast<DigitUnit*>(unit);
+    make_digits(x, digits);
+    return are_moderate(digits.sums.scale);
+  }
+  if (form == Prepared::kWide) {
+    make_wide(x, *static_cast<WideUnit*>(unit));
+  } else {
+    make_words(x, form == Prepared::kDigitWords, *static_cast<WordUnit*>(unit));
+  }
+  return false;
 }
 
 }  // namespace

@@ -178,8 +178,10 @@ struct ProductCall {
   const float* row_factors = nullptr;  // [rows], multiplied into the result
   bool digit = false;                  // one digit, scale per 32
   bool words = false;                  // WordUnit
-  FetchDistance fetch = {};            // of products and tiles that read their units from memory
-  int64_t rows = 0;                    // M
+  // DigitUnit: all scales are moderate (prepare.h), so that sums may be made times a power of two.
+  bool moderate = false;
+  FetchDistance fetch = {};  // of products and tiles that read their units from memory
+  int64_t rows = 0;          // M
   int64_t first_row = 0, last_row = 0;
   int64_t first_group = 0, last_group = 0;
   float* out = nullptr;  // [rows, N]
@@ -213,8 +215,9 @@ void integer_product(const ProductCall& call);
 void float_product(const ProductCall& call);
 }  // namespace portable
 namespace avx2 {
-// A unit of activations in a form of integers, with instructions that the baseline lacks.
-void prepare_integers(Prepared form, const float* x, void* unit);
+// A unit of activations in a form of integers, with instructions that the baseline lacks. Returns
+// whether its scales are those of one digit, and moderate (prepare.h).
+bool prepare_integers(Prepared form, const float* x, void* unit);
 // Whether so many rows are read as WordUnit, here and below.
 bool reads_words(const PackedView& weight, bool digit, int64_t rows);
 void integer_product(const ProductCall& call);

@@ -67,6 +67,23 @@ struct Avx2Lanes {
   // absolute values.
   static constexpr int kSignedOffsetShift = -1;
 
+  // Biased exponents of moderate scales: with ProductCall::moderate, sums keep within a float's
+  // range with their power of two and without.
+  static constexpr int kLeastExponent = 127 - 40, kMostExponent = 127 + 40;
+
+  SLUICE_INLINE float power_of_two(int biased_exponent) {
+    const int32_t bits = biased_exponent << 23;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+  SLUICE_INLINE int smallest_byte(__m128i bytes) {
+    const __m128i words = _mm_min_epu8(bytes, _mm_srli_epi16(bytes, 8));
+    return _mm_cvtsi128_si32(_mm_minpos_epu16(_mm_and_si128(words, _mm_set1_epi16(0xff)))) & 0xff;
+  }
+  SLUICE_INLINE int largest_byte(__m128i bytes) {
+    return 255 - smallest_byte(_mm_xor_si128(bytes, _mm_set1_epi8(-1)));
+  }
   SLUICE_INLINE int32_t load_dword(const uint8_t* bytes) {
     int32_t value;
     std::memcpy(&value, bytes, sizeof value);
@@ -196,6 +213,80 @@ struct Avx2Lanes {
                        _mm256_srai_epi16(_mm256_shuffle_epi8(both, low), 8));
     _mm256_store_si256(reinterpret_cast<__m256i*>(pairs + 8),
                        _mm256_srai_epi16(_mm256_shuffle_epi8(both, high), 8));
+  }
+  // Scales as integers of 15 bits, each as the two words of a dword, times `shared`, a power of
+  // two; false where one loses bits. `codes` [groups][16].
+  SLUICE_INLINE bool store_ue4m3_pairs(int32_t (*pairs)[kGroupRows], const uint8_t* codes,
+                                       int groups, float& shared) {
+    __m128i largest = _mm_setzero_si128(), least = _mm_set1_epi8(-1);  // of code - 1: none for zero
+    for (int s = 0; s < groups; ++s) {
+      const __m128i line = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + 16 * s));
+      largest = _mm_max_epu8(largest, line);
+      least = _mm_min_epu8(least, _mm_sub_epi8(line, _mm_set1_epi8(1)));
+    }
+    // Integers in units of 2^-9 up to 60 = 15 * 2^2; each power of two beyond loses a bit, which
+    // only codes of as large an exponent do not have.
+    const int most = largest_byte(largest), lost = most < 0x68 ? 0 : (most >> 3) - 12;
+    if (most > 0x7f || (lost > 0 && smallest_byte(least) + 1 < 8 * (lost + 1))) return false;
+    // An integer of four bits and a power of two times 65537 is exact in a float.
+    shared = power_of_two(127 - 9 + lost);
+    const __m256 factor = _mm256_set1_ps(65537.0f * power_of_two(127 + 9 - lost));
+    for (int s = 0; s < groups; ++s) {
+      for (int half = 0; half < 2; ++half) {
+        const __m256 scales = from_ue4m3_half(codes + 16 * s + 8 * half);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(pairs[s] + 8 * half),
+                           _mm256_cvtps_epi32(_mm256_mul_ps(scales, factor)));
+      }
+    }
+    return true;
+  }
+  SLUICE_INLINE bool store_e8m0_pairs(int32_t (*pairs)[kGroupRows], const uint8_t* codes,
+                                      int groups, float& shared) {
+    __m128i largest = _mm_setzero_si128(), least = _mm_set1_epi8(-1);
+    for (int s = 0; s < groups; ++s) {
+      const __m128i line = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + 16 * s));
+      largest = _mm_max_epu8(largest, line);
+      least = _mm_min_epu8(least, line);
+    }
+    const int most = largest_byte(largest), fewest = smallest_byte(least);
+    if (most - fewest > 14 || fewest < kLeastExponent || most > kMostExponent) return false;
+    for (int s = 0; s < groups; ++s) {
+      for (int half = 0; half < 2; ++half) {
+        const __m256i shifts =
+            _mm256_sub_epi32(bytes_to_dwords(codes + 16 * s + 8 * half), _mm256_set1_epi32(fewest));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(pairs[s] + 8 * half),
+                           _mm256_sllv_epi32(_mm256_set1_epi32(65537), shifts));
+      }
+    }
+    shared = power_of_two(fewest);
+    return true;
+  }
+  SLUICE_INLINE bool store_bf16_pairs(int32_t (*pairs)[kGroupRows], const uint8_t* halves,
+                                      int groups, float& shared) {
+    __m256i largest = _mm256_setzero_si256();  // magnitudes compare as integers
+    for (int s = 0; s < groups; ++s) {
+      const __m256i magnitudes =
+          _mm256_and_si256(load_half(halves + 32 * s), _mm256_set1_epi16(0x7fff));
+      largest = _mm256_max_epu16(largest, magnitudes);
+    }
+    const __m128i most =
+        _mm_max_epu16(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1));
+    const __m128i inverse = _mm_xor_si128(most, _mm_set1_epi16(-1));
+    const int exponent = (0xffff - (_mm_cvtsi128_si32(_mm_minpos_epu16(inverse)) & 0xffff)) >> 7;
+    if (exponent < kLeastExponent || exponent > kMostExponent) return false;
+    shared = power_of_two(exponent - 14);
+    const __m256 factor = _mm256_set1_ps(power_of_two(2 * 127 + 14 - exponent));
+    __m256 equal = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+    for (int s = 0; s < groups; ++s) {
+      for (int half = 0; half < 2; ++half) {
+        const __m256 scaled = _mm256_mul_ps(from_bf16_half(halves + 32 * s + 16 * half), factor);
+        const __m256i whole = _mm256_cvtps_epi32(scaled);
+        equal = _mm256_and_ps(equal, _mm256_cmp_ps(scaled, _mm256_cvtepi32_ps(whole), _CMP_EQ_OQ));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(pairs[s] + 8 * half),
+                           _mm256_blend_epi16(whole, _mm256_slli_epi32(whole, 16), 0xaa));
+      }
+    }
+    return _mm256_movemask_ps(equal) == 0xff;
   }
   SLUICE_INLINE Ints add_ints(Ints a, Ints b) {
     return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};

@@ -3,6 +3,8 @@
 
 namespace sluice::cpu::avx2 {
 
-void prepare_integers(Prepared form, const float* x, void* unit) { make_integers(form, x, unit); }
+bool prepare_integers(Prepared form, const float* x, void* unit) {
+  return make_integers(form, x, unit);
+}
 
 }  // namespace sluice::cpu::avx2
