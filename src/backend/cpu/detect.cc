@@ -61,7 +61,7 @@ std::vector<InstructionSet> detect() {
                       Leaf::bit(seven.ebx, 31) /* VL */;
   if (!avx512) return sets;
   sets.push_back(InstructionSet::kAvx512);
-  if (Leaf::bit(seven.ecx, 11) /* VNNI */ && Leaf::bit(seven.ecx, 1) /* VBMI */) {
+  if (Leaf::bit(seven.ecx, 11) /* VNNI */) {
     sets.push_back(InstructionSet::kAvx512Vnni);
     // Forcing another set is also the way round a tile unit that would end the process.
     const std::optional<std::string> forced = environment("SLUICE_CPU");

@@ -1,4 +1,4 @@
-// Needs AVX-512 F, BW, VL, DQ, VNNI, VBMI; the tile instructions are assembly.
+// Needs AVX-512 F, BW, VL, DQ, VNNI; the tile instructions are assembly.
 #include "backend/cpu/avx512/lanes-inl.h"
 // Of the product over lanes only decoding and the end are used here.
 #pragma GCC diagnostic ignored "-Wunused-function"
