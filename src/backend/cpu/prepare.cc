@@ -24,11 +24,12 @@ uint32_t row_largest_bits(const float* x, int64_t columns) {
 }
 
 // The power of two that brings a row's maximum to 2^100 .. 2^101: products with codes that stand
-// for value * 2^-120 then keep clear of the subnormal range, and sums of overflow.
+// for value * 2^-120 then keep clear of the subnormal range, and sums of overflow. Of rows beyond
+// 2^107 to more, because what undoes it must be a float: 2^(120 - exponent).
 int scale_exponent(const float* x, int64_t columns) {
   const uint32_t largest = row_largest_bits(x, columns);
   if (largest == 0 || largest >= kInfinityBits) return 0;
-  return 100 - std::max(std::ilogb(std::bit_cast<float>(largest)), -27);
+  return std::max(100 - std::max(std::ilogb(std::bit_cast<float>(largest)), -27), -7);
 }
 
 // The power of two that brings a row's maximum to 1 .. 2, as far as it is a normal float.
