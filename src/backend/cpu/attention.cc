@@ -18,8 +18,6 @@ constexpr int64_t kPartPages = 16;
 constexpr int64_t kPartTokens = kPartPages * ops::kGrid;
 // Rows of a segment that go through a page together, so that it is read once for all of them.
 constexpr int64_t kBlockRows = 8;
-// Per member; see CpuBackend::fixed_scratch_bytes.
-constexpr int64_t kScratchFloats = 32 * 1024;
 static_assert(sizeof(SoftmaxState) == 2 * sizeof(float));
 
 int32_t page_of(const ops::Batch& batch, const ops::Segment& segment, int64_t page) {
@@ -204,7 +202,7 @@ struct CpuBackend::AttentionRun {
   void share_units(ThreadPool& pool, float* scratch) const {
     dynamic_items(pool, static_cast<int64_t>(units.size()), [&](int64_t item, int member) {
       const Unit& unit = units[static_cast<size_t>(item)];
-      float* const record = scratch + member * kScratchFloats;
+      float* const record = scratch + member * kAttentionFloats;
       auto* const states = reinterpret_cast<SoftmaxState*>(record + record_floats());
       begin(unit, states);
       for (int64_t part = 0; part < unit.parts(); ++part) {
@@ -220,7 +218,7 @@ struct CpuBackend::AttentionRun {
     const auto count = static_cast<int64_t>(units.size());
     auto* const states = reinterpret_cast<SoftmaxState*>(scratch);
     float* const records = scratch + 2 * state_count() * count;
-    const int64_t room = kScratchFloats * pool.size() - 2 * state_count() * count;
+    const int64_t room = kAttentionFloats * pool.size() - 2 * state_count() * count;
     const int64_t wave = room / record_floats();
     struct Task {
       int64_t unit, part;
@@ -260,12 +258,12 @@ void CpuBackend::do_attention(const ops::AttentionArgs& args) {
       1,    {}};
   // A record and running states of a unit must fit a member's share.
   const int64_t per_row = group * (dim + 4);
-  SLUICE_CHECK(per_row <= kScratchFloats, "{} query heads of {} share a kv head", group, dim);
+  SLUICE_CHECK(per_row <= kAttentionFloats, "{} query heads of {} share a kv head", group, dim);
   int64_t longest = 1;
   for (const ops::Segment& segment : args.batch->segments) {
     longest = std::max<int64_t>(longest, segment.row_count);
   }
-  run.block_rows = std::min({kBlockRows, kScratchFloats / per_row, longest});
+  run.block_rows = std::min({kBlockRows, kAttentionFloats / per_row, longest});
   run.list_units();
   if (pool_.size() == 1 || static_cast<int64_t>(run.units.size()) >= 2 * pool_.size()) {
     run.share_units(pool_, attention_scratch(0));

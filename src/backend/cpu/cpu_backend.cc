@@ -14,10 +14,6 @@
 namespace sluice::cpu {
 namespace {
 
-// Partial attention results of a member; attention.cc cuts it up.
-constexpr int64_t kAttentionFloats = 32 * 1024;
-constexpr int64_t kMemberFloats = kAttentionFloats + GdnScratch::kFloats;
-
 class CpuBuffer final : public ops::DeviceBuffer {
  public:
   CpuBuffer(PageBlock block, size_t bytes)
@@ -70,7 +66,8 @@ CpuBackend::CpuBackend(int threads, InstructionSet set, ops::ActivationMode acti
 }
 
 size_t CpuBackend::fixed_scratch_bytes(int threads) {
-  return static_cast<size_t>(threads) * static_cast<size_t>(kMemberFloats) * sizeof(float);
+  constexpr auto kMemberFloats = static_cast<size_t>(kAttentionFloats + GdnScratch::kFloats);
+  return static_cast<size_t>(threads) * kMemberFloats * sizeof(float);
 }
 
 float* CpuBackend::attention_scratch(int member) const {

@@ -94,6 +94,9 @@ class CpuBackend final : public ops::Backend {
   struct AttentionRun;
   struct DeltaRun;
 
+  // Of each member's scratch, for partial results of attention; attention.cc cuts them up.
+  static constexpr int64_t kAttentionFloats = 32 * 1024;
+
   static Rows rows_of(const ops::View& view) {
     return view.empty() ? Rows{} : Rows{address(view), view.rows, view.columns, view.stride};
   }

@@ -249,7 +249,8 @@ SLUICE_INLINE void multiply_granule(const TileUnits<kGroups>& units, const Codes
     }
     SLUICE_UNROLL
     for (int g = 0; g < kGroups; ++g) {
-      const Floats scale = Lanes::load(units.lines[g].scale[index]);
+      Floats scale = {};
+      if constexpr (!kByScale) scale = Lanes::load(units.lines[g].scale[index]);
       SLUICE_UNROLL
       for (int row = 0; row < kRows; ++row) {
         const uint8_t* a = activations + row * Form::kBytes;

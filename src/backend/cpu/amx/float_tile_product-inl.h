@@ -22,6 +22,7 @@ constexpr int64_t kPairRowBytes = sizeof(PairUnit);
 using TileOfFloats = float[amx::kTileRows][kGroupRows];
 
 struct alignas(64) PairWork {
+  int rows;  // of a tile: those of the call, up to 16
   TileOfFloats sums[kPairTiles];
   TileOfFloats zeros;
   uint8_t panel[kFloatColumns / 2][kLine];  // pairs of columns, as BF16 codes lie in a unit
@@ -92,7 +93,7 @@ void multiply_pairs(const uint8_t* lines, const uint8_t* activations, const int6
   store_pair_sums<0, kCount>(work.sums);
   const Floats factor = Lanes::broadcast(*scale);
   for (int tile = 0; tile < kCount; ++tile) {
-    for (int row = 0; row < amx::kTileRows; ++row) {
+    for (int row = 0; row < work.rows; ++row) {
       Lanes::store(totals[tile][row], Lanes::fma(Lanes::load(work.sums[tile][row]), factor,
                                                  Lanes::load(totals[tile][row])));
     }
@@ -154,7 +155,7 @@ void run_pair_product(const ProductCall& call) {
   amx::Tiles::config(config);
   PairWork work;
   __builtin_memset(work.zeros, 0, sizeof work.zeros);
-  __builtin_memset(work.sums, 0, sizeof work.sums);  // rows that no tile writes are folded as well
+  work.rows = rows;
   PairTiles tiles;
   for (int64_t row = call.first_row; row < call.last_row; row += amx::kTileRows) {
     tiles.first_rows[tiles.count++] = row + rows <= call.rows ? row : call.rows - rows;
