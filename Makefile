@@ -30,7 +30,7 @@ asan:
 	scripts/run_tests.sh $(ASAN_PRESET) $(if $(ASAN_TESTS),-R "^($$(echo $(ASAN_TESTS) | tr ' ' '|'))$$",-LE suite)
 
 # The tests with threads under ThreadSanitizer.
-TSAN_TESTS := base_test tokenizer_test runtime_parts_test engine_test http_test server_core_test protocols_test
+TSAN_TESTS := base_test cpu_backend_test tokenizer_test runtime_parts_test engine_test http_test server_core_test protocols_test
 tsan:
 	@scripts/install_packages.sh test
 	cmake --preset tsan >/dev/null

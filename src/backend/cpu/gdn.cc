@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/gdn_scratch.h"

@@ -10,7 +10,6 @@
 
 #include "backend/cpu/detect.h"
 #include "backend/cpu/fetch.h"
-#include "base/memory.h"
 #include "base/result.h"
 #include "base/threads.h"
 #include "ops/backend.h"
@@ -25,8 +24,7 @@ ops::ActivationMode default_mode(InstructionSet set);
 // Memory the packed form of such a matrix takes. Only format and shape are read.
 size_t packed_bytes(const EncodedMatrix& source, InstructionSet set, ops::ActivationMode mode);
 
-// Packs on all members of the pool, streaming through the source once. An error names a format
-// without a kernel.
+// Packs on all members of the pool, streaming through the source once. Every format has a kernel.
 Result<std::unique_ptr<ops::Matrix>> pack_matrix(const EncodedMatrix& source, InstructionSet set,
                                                  ops::ActivationMode mode, ThreadPool& pool);
 

@@ -1,7 +1,6 @@
 // Operations that see one row at a time: embedding, norm, SwiGLU, gather, argmax, products.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"

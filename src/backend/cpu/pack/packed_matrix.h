@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 
 #include "backend/cpu/detect.h"
 #include "backend/cpu/product.h"
