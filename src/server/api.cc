@@ -120,8 +120,8 @@ asio::awaitable<void> Api::serve(http::Exchange& exchange) {
   record.client = request.peer;
   record.request_bytes = request.body.size();
   exchange.add_header("x-request-id", request.id);
-  for (const auto& [name, value] : cors_.headers(request).fields())
-    exchange.add_header(name, value);
+  const http::Headers cors = cors_.headers(request);
+  for (const auto& [name, value] : cors.fields()) exchange.add_header(name, value);
   std::exception_ptr failure;
   try {
     co_await dispatch(exchange, record);

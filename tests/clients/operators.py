@@ -210,6 +210,36 @@ class Control(unittest.TestCase):
             self.assertEqual(ask(server, "/pause", {}, x_api_key="k")[0], 200)
 
 
+class OtherOrigins(unittest.TestCase):
+    """Pages of other origins, as a browser asks for them."""
+
+    def ask(self, server, origin, method, body=None):
+        request = urllib.request.Request(server.url + "/v1/chat/completions", body, {
+            "Origin": origin, "Access-Control-Request-Method": "POST", "Content-Type": "application/json",
+            "Access-Control-Request-Headers": "content-type"}, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            answer.read()
+            return answer.status, answer.headers
+
+    def test_a_listed_origin_may_ask_and_read(self):
+        for flag in ("--cors", "--allowed-origins"):
+            with Server(flag, "https://page.example") as server:
+                status, headers = self.ask(server, "https://page.example", "OPTIONS")
+                self.assertEqual(status, 204)
+                self.assertEqual(headers["Access-Control-Allow-Origin"], "https://page.example")
+                self.assertIn("content-type", headers["Access-Control-Allow-Headers"])
+                for body in (CHAT, {**CHAT, "stream": True}):
+                    status, headers = self.ask(server, "https://page.example", "POST", json.dumps(body).encode())
+                    self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (200, "https://page.example"))
+                status, headers = self.ask(server, "https://other.example", "POST", json.dumps(CHAT).encode())
+                self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (200, None))
+
+    def test_any_origin(self):
+        with Server("--cors", "*") as server:
+            status, headers = self.ask(server, "https://page.example", "POST", json.dumps(CHAT).encode())
+            self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (200, "*"))
+
+
 class Start(unittest.TestCase):
     def test_a_warning_when_others_can_reach_it(self):
         for flags, warned in ((("--host", "0.0.0.0"), True), (("--host", "0.0.0.0", "--api-key", "k"), False), ((), False)):
