@@ -95,12 +95,14 @@ void Engine::Loop::sample_row(const ScheduledSegment& segment, int64_t offset, T
     token.id = forced;
     if (parameters.logprobs >= 0) token = report_logprobs(logits, forced, parameters.logprobs);
   } else if (!logits.empty()) {
-    token = sample(logits, {.parameters = &parameters,
-                            .counts = &sequence.counts,
-                            .allowed = masked ? std::span(allowed) : std::span<uint64_t>(),
-                            .stop_ids = model.config().stop_ids,
-                            .unpenalised = markers,
-                            .position = static_cast<uint64_t>(sequence.output_tokens())});
+    token = sample(logits,
+                   {.parameters = &parameters,
+                    .counts = &sequence.counts,
+                    .allowed = masked ? std::span(allowed) : std::span<uint64_t>(),
+                    .stop_ids = model.config().stop_ids,
+                    .unpenalised = parameters.penalise_markers ? std::span<const TokenId>()
+                                                               : std::span<const TokenId>(markers),
+                    .position = static_cast<uint64_t>(sequence.output_tokens())});
   }
   if (segment.answer) {
     ++sequence.commit;

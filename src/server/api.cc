@@ -76,7 +76,8 @@ std::optional<ApiError> Api::unknown_model(const std::string& name, bool anthrop
 }
 
 AdapterContext Api::adapter_context() const {
-  return {model_.vocabulary, model_.names.empty() ? "" : model_.names.front()};
+  return {model_.vocabulary, model_.names.empty() ? "" : model_.names.front(),
+          model_.policy.lenient_empty_tools};
 }
 
 void Api::get(const std::string& pattern, Handler handler, bool free) {

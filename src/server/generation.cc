@@ -96,6 +96,8 @@ asio::awaitable<void> Generator::Run::run() {
     mailbox_->interrupt();
   });
   for (const std::string& name : job_.request.unknown_fields) generator_.name_once(name);
+  job_.request.stop.in_thoughts = generator_.model_.policy.stop_in_reasoning;
+  job_.request.logprobs.all_channels = generator_.model_.policy.logprobs_all_channels;
   if (generator_.options_.prefix_cache && generator_.options_.reuse_answers) {
     replay_.memory = &generator_.turns_;
     replay_.scope = user_scope(exchange_.request().headers);

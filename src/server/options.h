@@ -22,7 +22,7 @@ struct ServerOptions {
   std::vector<std::string> keys;             // none: open
   std::vector<std::string> allowed_origins;  // CORS; "*" is any
   bool strict_models = false;                // claude-* names are not taken
-  bool metrics_need_key = true;
+  bool metrics_need_key = false;
   http::Limits limits;
   int64_t max_waiting = 1024;                     // requests
   std::optional<int64_t> max_waiting_tokens;      // of their prompts; nothing: any number

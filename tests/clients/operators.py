@@ -240,6 +240,70 @@ class OtherOrigins(unittest.TestCase):
             self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (200, "*"))
 
 
+class Choices(unittest.TestCase):
+    """What an operator chooses where servers differ: each flag, and the same without it."""
+
+    def both(self, flags, path, body):
+        answers = []
+        for given in ((), flags):
+            with Server(*given) as server:
+                answers.append(ask(server, path, body))
+        return answers
+
+    def test_metrics_with_and_without_a_key(self):
+        for flags, status in ((("--api-key", "k"), 200), (("--api-key", "k", "--metrics-auth"), 401)):
+            with Server(*flags) as server:
+                try:
+                    with urllib.request.urlopen(server.url + "/metrics") as answer:
+                        self.assertEqual(answer.status, status)
+                except urllib.error.HTTPError as error:
+                    with error:
+                        self.assertEqual(error.code, status)
+
+    def test_template_variables(self):
+        flags = ("--default-chat-template-kwargs", '{"enable_thinking": false}')
+        open_thought, closed = self.both(flags, "/apply-template", CHAT)
+        self.assertTrue(open_thought[1]["prompt"].endswith("<think>\n"), open_thought)
+        self.assertTrue(closed[1]["prompt"].endswith("<think>\n\n</think>\n\n"), closed)
+        for own in ({"chat_template_kwargs": {"enable_thinking": True}}, {"enable_thinking": True},
+                    {"reasoning_effort": "high"}):
+            self.assertEqual(self.both(flags, "/apply-template", {**CHAT, **own})[1], open_thought, own)
+
+    def test_tools(self):
+        tool = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+        shown, hidden = self.both(("--exclude-tools-when-none",), "/apply-template",
+                                  {**CHAT, "tools": [tool], "tool_choice": "none"})
+        self.assertIn("get_weather", shown[1]["prompt"])
+        self.assertNotIn("get_weather", hidden[1]["prompt"])
+        absent, refused = self.both(("--lenient-empty-tools", "off"), "/v1/chat/completions", {**CHAT, "tools": []})
+        self.assertEqual((absent[0], refused[0]), (200, 400))
+        self.assertIn("tools", refused[1]["error"]["message"])
+
+    def test_special_tokens_in_messages(self):
+        body = {"messages": [{"role": "user", "content": "a<|im_end|>b"}]}
+        literal, parsed = self.both(("--special-tokens-in-data", "parse"), "/apply-template", body)
+        self.assertEqual(literal[1]["prompt"], parsed[1]["prompt"])
+        self.assertEqual(len(parsed[1]["tokens"]) + len("<|im_end|>") - 1, len(literal[1]["tokens"]))
+
+    def test_stop_strings_in_thoughts(self):
+        body = {**CHAT, "stop": ["me th"]}
+        content, thought = self.both(("--stop-in-reasoning",), "/v1/chat/completions", body)
+        self.assertIn("Hello there", content[1]["choices"][0]["message"]["content"])
+        choice = thought[1]["choices"][0]
+        self.assertEqual(choice["message"]["reasoning_content"], "Let ")
+        self.assertFalse(choice["message"]["content"])
+        self.assertEqual(choice["finish_reason"], "stop")
+
+    def test_log_probabilities_of_thoughts(self):
+        of_content, of_all = self.both(("--logprobs-all-channels",), "/v1/chat/completions",
+                                       {**CHAT, "logprobs": True, "top_logprobs": 1})
+        text = ["".join(entry["token"] for entry in answer[1]["choices"][0]["logprobs"]["content"])
+                for answer in (of_content, of_all)]
+        self.assertNotIn("think.", text[0])
+        self.assertTrue(text[1].startswith("Let me think."), text)
+        self.assertIn("Hello there", text[1])
+
+
 class Start(unittest.TestCase):
     def test_a_warning_when_others_can_reach_it(self):
         for flags, warned in ((("--host", "0.0.0.0"), True), (("--host", "0.0.0.0", "--api-key", "k"), False), ((), False)):

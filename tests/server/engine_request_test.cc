@@ -15,8 +15,9 @@ GenerationRequest conversation() {
 }
 
 runtime::SamplingParameters sampling(const GenerationRequest& request, SamplingDefaults defaults,
-                                     bool thinking_open) {
+                                     bool thinking_open, const ServingPolicy& policy = {}) {
   ModelText model = test::model_text();
+  model.policy = policy;
   model.generation_config = *parse_json(R"({"temperature": 0.4, "top_k": 11, "do_sample": true})");
   model.sampling_defaults = defaults;
   PreparedPrompt prompt;
@@ -65,6 +66,24 @@ TEST(SamplingDefaults, WhatTheRequestNamesStays) {
   EXPECT_EQ(got.temperature, 0.0);
   EXPECT_EQ(got.presence_penalty, 0.25);
   EXPECT_EQ(got.top_k, 20);
+}
+
+TEST(ServingPolicy, ThoughtsAreAtLeastSoWarm) {
+  ServingPolicy policy;
+  policy.min_thinking_temperature = 0.5;
+  GenerationRequest request = conversation();
+  request.sampling.temperature = 0.0;
+  EXPECT_EQ(sampling(request, SamplingDefaults::kModel, true, policy).temperature, 0.5);
+  EXPECT_EQ(sampling(request, SamplingDefaults::kModel, false, policy).temperature, 0.0);
+  request.sampling.temperature = 0.8;
+  EXPECT_EQ(sampling(request, SamplingDefaults::kModel, true, policy).temperature, 0.8);
+}
+
+TEST(ServingPolicy, MarkersArePenalisedOnWish) {
+  EXPECT_FALSE(sampling(conversation(), SamplingDefaults::kModel, true).penalise_markers);
+  ServingPolicy policy;
+  policy.penalise_markers = true;
+  EXPECT_TRUE(sampling(conversation(), SamplingDefaults::kModel, true, policy).penalise_markers);
 }
 
 TEST(SamplingDefaults, RawPromptsHaveNoMode) {

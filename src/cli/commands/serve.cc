@@ -97,7 +97,29 @@ class Serve : public Command {
         ->check(CLI::IsMember({"model", "auto", "none"}))
         ->capture_default_str();
     app.add_option("--request-log", options_.request_log, "a file for one JSON line a request");
-    app.add_flag("--open-metrics{false}", options_.metrics_need_key, "/metrics needs no key");
+    app.add_flag("--metrics-auth,!--open-metrics", options_.metrics_need_key,
+                 "/metrics needs a key too");
+    app.add_option("--default-chat-template-kwargs", template_defaults_,
+                   "JSON object: chat_template_kwargs for requests that do not name them");
+    app.add_option(
+           "--special-tokens-in-data", special_tokens_,
+           "literal: a message can never become a special token; parse: as other servers do")
+        ->check(CLI::IsMember({"literal", "parse"}))
+        ->capture_default_str();
+    app.add_flag("--exclude-tools-when-none", policy_.exclude_tools_when_none,
+                 "tool_choice none takes the tools out of the prompt");
+    app.add_option("--lenient-empty-tools", lenient_tools_, "on: tools [] is absent; off: an error")
+        ->check(CLI::IsMember({"on", "off"}))
+        ->capture_default_str();
+    app.add_flag("--penalise-markers", policy_.penalise_markers,
+                 "presence and frequency penalties also count <tool_call>, </think> and the like");
+    app.add_option("--min-thinking-temperature", policy_.min_thinking_temperature,
+                   "at least so much in answers that begin with a thought")
+        ->check(CLI::Range(0.0, 2.0));
+    app.add_flag("--stop-in-reasoning", policy_.stop_in_reasoning,
+                 "stop strings end thoughts too, and the answer with them");
+    app.add_flag("--logprobs-all-channels", policy_.logprobs_all_channels,
+                 "log probabilities of thoughts and calls as well");
     app.add_option("--drain-grace", grace_s_, "seconds of 503 after SIGTERM before closing")
         ->check(CLI::Range(0.0, 3600.0))
         ->capture_default_str();
@@ -181,6 +203,16 @@ class Serve : public Command {
       return usage_error("--reasoning-field", fmt::format("\"{}\" is unknown", reasoning_field_),
                          "Use both, reasoning, reasoning_content or none");
     }
+    policy_.parse_special_tokens = special_tokens_ == "parse";
+    policy_.lenient_empty_tools = lenient_tools_ == "on";
+    if (!template_defaults_.empty()) {
+      auto given = parse_json(template_defaults_);
+      if (!given.ok() || !given->is_object()) {
+        return usage_error("--default-chat-template-kwargs", "is no JSON object",
+                           "Write for instance {\"enable_thinking\": false}");
+      }
+      policy_.template_defaults = std::move(*given);
+    }
     if (disk_cache_.on() != (disk_cache_.bytes > 0)) {
       return usage_error(disk_cache_.on() ? "--disk-cache" : "--disk-cache-bytes",
                          "folder and bytes belong together", "Give both");
@@ -239,6 +271,7 @@ class Serve : public Command {
                              : sampling_defaults_ == "none" ? server::SamplingDefaults::kNone
                                                             : server::SamplingDefaults::kModel;
     if (files.generation_config) text.generation_config = *files.generation_config;
+    text.policy = policy_;
     text.names = aliases_.empty() ? std::vector{default_name(files.path)} : aliases_;
     return text;
   }
@@ -271,10 +304,12 @@ class Serve : public Command {
 
   ModelOptions model_;
   server::ServerOptions options_;
+  server::ServingPolicy policy_;
   runtime::DiskCache disk_cache_;
   std::vector<std::string> aliases_;
-  std::string key_file_, engine_, template_file_, reasoning_field_ = "both", reuse_answers_ = "on",
-                                                  sampling_defaults_ = "model";
+  std::string key_file_, engine_, template_file_,
+      reasoning_field_ = "both", reuse_answers_ = "on", sampling_defaults_ = "model",
+      special_tokens_ = "literal", lenient_tools_ = "on", template_defaults_;
   int64_t sequences_ = 4;
   std::optional<double> queue_s_, request_s_;
   double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10, stalled_s_ = 60;

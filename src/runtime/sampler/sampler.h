@@ -21,6 +21,7 @@ struct SamplingParameters {
   double min_p = 0.0;        // [0, 1]
   double presence_penalty = 0.0, frequency_penalty = 0.0;  // [-2, 2], output only
   double repetition_penalty = 1.0;                         // > 0, prompt and output
+  bool penalise_markers = false;  // by the first two; else <tool_call>, </think>, ... are not
   std::vector<std::pair<TokenId, float>> logit_bias = {};  // clamped to +-100
   std::vector<TokenId> forbidden_ids = {};                 // never drawn
   uint64_t seed = 0;

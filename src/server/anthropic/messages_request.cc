@@ -60,7 +60,7 @@ void read_conversation(Fields& fields, GenerationRequest& request) {
   if (tools != nullptr) {
     Result<Json> converted = convert_tools(*tools);
     if (!converted.ok()) return fields.complain(converted.error());
-    read_tools(fields, &*converted, request);
+    read_tools(fields, &*converted, AdapterContext(), request);  // [] is legal here
     if (!converted->items().empty()) conversation.body.set("tools", std::move(*converted));
   }
   std::string system;

@@ -30,6 +30,7 @@ Answer::Answer(const GenerationRequest& request, const tokenizer::Tokenizer& tok
       split_(request.split_channels),
       reasoning_shown_(request.thinking.shown),
       logprobs_(request.logprobs.top >= 0),
+      all_logprobs_(request.logprobs.all_channels),
       named_call_(request.tools.choice == ToolPolicy::Choice::kNamed),
       min_tokens_(request.sampling.min_tokens.value_or(0)),
       max_tokens_(request.max_tokens),
@@ -37,7 +38,9 @@ Answer::Answer(const GenerationRequest& request, const tokenizer::Tokenizer& tok
                machine_options(request, thinking_open)),
       decoder_(tokenizer, true),
       stop_ids_(ending_ids(request.stop, stop_ids)),
-      matcher_(request.stop.strings) {}
+      matcher_(request.stop.strings),
+      thought_matcher_(request.stop.in_thoughts ? request.stop.strings
+                                                : std::vector<std::string>()) {}
 
 bool Answer::is_own_stop(TokenId id) const {
   return std::find(stop_.ids.begin(), stop_.ids.end(), id) != stop_.ids.end();
@@ -58,10 +61,10 @@ std::vector<AnswerEvent> Answer::on_token(const runtime::SampledToken& token) {
   const int calls = machine_.calls();
   const std::vector<chat::OutputEvent> made = machine_.push({&token.id, 1});
   // Log probabilities belong to the content only (serving-openai.md 4.3): neither to thoughts nor
-  // to the markup of calls.
+  // to the markup of calls, unless the operator wants all.
   const bool content =
       !was_reasoning && !machine_.in_reasoning() && !stops && calls == 0 && machine_.calls() == 0;
-  if (logprobs_ && content) pending_.push_back(token);
+  if (logprobs_ && (content || all_logprobs_)) pending_.push_back(token);
   for (const chat::OutputEvent& event : made) {
     take(event, events);
     if (ended_) return events;
@@ -91,9 +94,9 @@ std::vector<AnswerEvent> Answer::on_finish(const runtime::RequestReport& report)
   finish.calls = machine_.calls();
   finish.named_call = named_call_;
   finish.arguments_completion = machine_.arguments_completion();
-  if (matcher_.matched()) {
+  if (matcher_.matched() || thought_matcher_.matched()) {
     finish.cause = Finish::Cause::kStopString;
-    finish.stop_string = matcher_.matched();
+    finish.stop_string = matcher_.matched() ? matcher_.matched() : thought_matcher_.matched();
   } else if (single_call_) {
     finish.cause = Finish::Cause::kToolCall;
   } else if (cut || max_tokens_ == 0) {
@@ -115,11 +118,12 @@ void Answer::take(const chat::OutputEvent& event, std::vector<AnswerEvent>& even
   using Output = chat::OutputEvent::Kind;
   switch (event.kind) {
     case Output::kReasoning:
-      if (reasoning_shown_) events.push_back({Kind::kReasoning, event.text});
-      return;
+      return add_reasoning(event.text, events);
     case Output::kContent:
+      flush_reasoning(events);
       return add_content(event.text, events);
     case Output::kToolStart:
+      flush_reasoning(events);
       flush_content(events);
       events.push_back({Kind::kToolStart, event.text, event.call});
       return;
@@ -130,8 +134,20 @@ void Answer::take(const chat::OutputEvent& event, std::vector<AnswerEvent>& even
       events.push_back({Kind::kToolEnd, {}, event.call});
       return;
     case Output::kEnd:
+      flush_reasoning(events);
       return flush_content(events);
   }
+}
+
+void Answer::add_reasoning(const std::string& text, std::vector<AnswerEvent>& events) {
+  const std::string shown = tokens_ <= min_tokens_ ? text : thought_matcher_.push(text);
+  if (thought_matcher_.matched()) ended_ = true;
+  if (reasoning_shown_ && !shown.empty()) events.push_back({Kind::kReasoning, shown});
+}
+
+void Answer::flush_reasoning(std::vector<AnswerEvent>& events) {
+  const std::string held = thought_matcher_.finish();
+  if (reasoning_shown_ && !held.empty()) events.push_back({Kind::kReasoning, held});
 }
 
 void Answer::add_content(const std::string& text, std::vector<AnswerEvent>& events) {

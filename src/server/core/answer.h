@@ -61,19 +61,21 @@ class Answer {
 
  private:
   void take(const chat::OutputEvent& event, std::vector<AnswerEvent>& events);
+  void add_reasoning(const std::string& text, std::vector<AnswerEvent>& events);
+  void flush_reasoning(std::vector<AnswerEvent>& events);
   void add_content(const std::string& text, std::vector<AnswerEvent>& events);
   void emit_content(std::string text, std::vector<AnswerEvent>& events);
   void flush_content(std::vector<AnswerEvent>& events);
   bool is_own_stop(TokenId id) const;
 
   const StopPolicy stop_;
-  const bool split_, reasoning_shown_, logprobs_, named_call_;
+  const bool split_, reasoning_shown_, logprobs_, all_logprobs_, named_call_;
   const int64_t min_tokens_;
   const std::optional<int64_t> max_tokens_;
   chat::OutputMachine machine_;
   tokenizer::StreamDecoder decoder_;  // of raw answers
   std::vector<TokenId> stop_ids_;     // those that end the answer
-  runtime::StopMatcher matcher_;
+  runtime::StopMatcher matcher_, thought_matcher_;
   std::vector<runtime::SampledToken> pending_;  // content tokens whose text is not out yet
   int64_t tokens_ = 0;
   bool ended_ = false, single_call_ = false;

@@ -164,8 +164,13 @@ void read_thinking(Fields& fields, GenerationRequest& request) {
   if (!fields.boolean("include_reasoning").value_or(true)) thinking.shown = false;
 }
 
-void read_tools(Fields& fields, const Json* tools, GenerationRequest& request) {
-  if (tools == nullptr || tools->items().empty()) return;
+void read_tools(Fields& fields, const Json* tools, const AdapterContext& context,
+                GenerationRequest& request) {
+  if (tools == nullptr) return;
+  if (tools->items().empty()) {
+    if (!context.lenient_empty_tools) fields.complain("tools", "is empty: leave it out");
+    return;
+  }
   request.tools.declarations = chat::tool_declarations(*tools);
   if (request.tools.declarations.size() != tools->items().size())
     return fields.complain("tools", "an entry is not {\"type\":\"function\",\"function\":{...}}");

@@ -14,6 +14,7 @@ namespace sluice::server {
 struct AdapterContext {
   int64_t vocabulary = 0;
   std::string default_model;
+  bool lenient_empty_tools = true;
 };
 
 void read_sampling(Fields& fields, const AdapterContext& context, GenerationRequest& request);
@@ -27,7 +28,9 @@ void set_effort(Fields& fields, std::string_view name, const Json& value, Thinki
 // An integer of at least 0, or -1; a float or boolean is an error.
 std::optional<int64_t> read_budget(Fields& fields, std::string_view name);
 
-// `tools` in OpenAI's form: an array of {"type":"function","function":{...}}. Empty is absent.
-void read_tools(Fields& fields, const Json* tools, GenerationRequest& request);
+// `tools` in OpenAI's form: an array of {"type":"function","function":{...}}. Empty is absent, or
+// an error if the context is not lenient.
+void read_tools(Fields& fields, const Json* tools, const AdapterContext& context,
+                GenerationRequest& request);
 
 }  // namespace sluice::server

@@ -43,6 +43,8 @@ runtime::SamplingParameters sampling_of(const GenerationRequest& request,
   if (!given.temperature && do_sample != nullptr && do_sample->is_boolean() &&
       !do_sample->boolean())
     sampling.temperature = 0;
+  if (prompt.thinking_open)
+    sampling.temperature = std::max(sampling.temperature, model.policy.min_thinking_temperature);
   sampling.top_p = pick(given.top_p, "top_p", 1.0);
   sampling.min_p = pick(given.min_p, "min_p", 0.0);
   sampling.repetition_penalty = pick(given.repetition_penalty, "repetition_penalty", 1.0);
@@ -50,6 +52,7 @@ runtime::SamplingParameters sampling_of(const GenerationRequest& request,
       given.top_k ? *given.top_k : static_cast<int64_t>(pick(std::nullopt, "top_k", 0));
   sampling.presence_penalty = given.presence_penalty.value_or(0);
   sampling.frequency_penalty = given.frequency_penalty.value_or(0);
+  sampling.penalise_markers = model.policy.penalise_markers;
   sampling.min_tokens = given.min_tokens.value_or(0);
   sampling.logit_bias = given.logit_bias;
   sampling.logprobs = request.logprobs.top;

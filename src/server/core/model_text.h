@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "chat/template.h"
 #include "server/core/sampling_defaults.h"
+#include "server/core/serving_policy.h"
 #include "tokenizer/tokenizer.h"
 
 namespace sluice::server {
@@ -19,6 +20,7 @@ struct ModelText {
   std::optional<std::string> bos_token, eos_token;
   Json generation_config;  // object or null
   SamplingDefaults sampling_defaults = SamplingDefaults::kModel;
+  ServingPolicy policy;
   std::vector<tokenizer::TokenId> stop_ids;
   int64_t vocabulary = 0;
   int64_t context = 0;                 // of one sequence, as the engine was started

@@ -22,7 +22,8 @@ ApiError too_long(int64_t tokens, int64_t context, const char* param) {
   return error;
 }
 
-// The switches of thinking reach the template as its variables; the request's own kwargs win.
+// The switches of thinking reach the template as its variables; the request's own kwargs win, the
+// server's come last.
 void set_thinking(const GenerationRequest& request, const ModelText& model, Json& kwargs) {
   const auto set_default = [&](const char* name, Json value) {
     if (kwargs.find(name) == nullptr) kwargs.set(name, std::move(value));
@@ -33,6 +34,10 @@ void set_thinking(const GenerationRequest& request, const ModelText& model, Json
   const bool can_keep =
       model.chat_template->source().find("preserve_thinking") != std::string::npos;
   const bool keeps = request.conversation->keeps_thoughts || !request.tools.declarations.empty();
+  const Json& server = model.policy.template_defaults;
+  if (server.is_object()) {
+    for (const auto& [name, value] : server.members()) set_default(name.c_str(), value);
+  }
   if (can_keep && keeps) set_default("preserve_thinking", true);
 }
 
@@ -47,6 +52,8 @@ Answerable<PreparedPrompt> prepare_conversation(const GenerationRequest& request
     body.set("chat_template_kwargs", Json::object());
   if (Json* kwargs = body.find("chat_template_kwargs"); kwargs->is_object())
     set_thinking(request, model, *kwargs);
+  if (model.policy.exclude_tools_when_none && request.tools.choice == ToolPolicy::Choice::kNone)
+    body.set("tools", Json(Json::Array()));
 
   chat::NormaliseOptions options;
   options.accept_images = options.accept_videos = false;
@@ -67,8 +74,9 @@ Answerable<PreparedPrompt> prepare_conversation(const GenerationRequest& request
   if (!rendered.ok()) return invalid_request(usage_error("messages", rendered.error().message()));
 
   PreparedPrompt prompt;
-  auto ids =
-      model.tokenizer->encode(rendered->text, {.recognise_added = true, .literal = rendered->data});
+  tokenizer::EncodeOptions encoding{.recognise_added = true, .literal = rendered->data};
+  if (model.policy.parse_special_tokens) encoding.literal = {};
+  auto ids = model.tokenizer->encode(rendered->text, encoding);
   if (!ids.ok()) return invalid_request(usage_error("messages", ids.error().message()));
   const auto markers = chat::TurnMarkers::of(*model.tokenizer);
   prompt.ids = std::move(*ids);

@@ -73,12 +73,14 @@ struct StopPolicy {
   std::vector<std::string> strings;
   std::vector<TokenId> ids;
   bool include_text = false;  // the stop string is part of the answer
+  bool in_thoughts = false;   // strings are looked for there as well
   bool ignore_eos = false;
 };
 
 struct LogprobPolicy {
-  int top = -1;         // -1: none at all; 0: only the sampled token's
-  int prompt_top = -1;  // the same for the tokens of the prompt
+  int top = -1;               // -1: none at all; 0: only the sampled token's
+  int prompt_top = -1;        // the same for the tokens of the prompt
+  bool all_channels = false;  // of thoughts and calls too
 };
 
 struct GenerationRequest {

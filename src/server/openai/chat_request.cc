@@ -22,7 +22,7 @@ Json tools_of_functions(const Json& functions) {
   return tools;
 }
 
-void read_conversation(Fields& fields, GenerationRequest& request) {
+void read_conversation(Fields& fields, const AdapterContext& context, GenerationRequest& request) {
   const Json* messages = fields.array("messages");
   if (messages == nullptr || messages->items().empty())
     return fields.complain("messages", "an array with at least one message was expected");
@@ -37,7 +37,7 @@ void read_conversation(Fields& fields, GenerationRequest& request) {
     converted = tools_of_functions(*functions);
     tools = &converted;
   }
-  read_tools(fields, tools, request);
+  read_tools(fields, tools, context, request);
   if (!request.tools.declarations.empty()) conversation.body.set("tools", *tools);
   read_tool_choice(fields, request);
   if (const Json* call = fields.any("function_call")) {
@@ -174,7 +174,7 @@ Result<ChatRequest> read_chat_request(const Json& body, const AdapterContext& co
   read_logprobs(fields, request);
   chat.stream = read_stream(fields, request);
   read_thinking(fields, request);
-  read_conversation(fields, request);
+  read_conversation(fields, context, request);
   read_constraint(fields, request);
 
   const auto format = fields.string("reasoning_format");

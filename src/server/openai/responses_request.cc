@@ -224,8 +224,11 @@ Result<ResponsesRequest> read_responses_request(const Json& body, const AdapterC
   for (const std::string& name : fields.strings("include", 64))
     responses.encrypted_content |= name == "reasoning.encrypted_content";
   Json tools;
-  if (const Json* given = fields.array("tools")) tools = chat_tools(*given);
-  read_tools(fields, tools.is_array() ? &tools : nullptr, request);
+  const Json* given = fields.array("tools");
+  if (given != nullptr) tools = chat_tools(*given);
+  // Without those that this server leaves out, an array may be empty that was not.
+  const bool left_out = given != nullptr && tools.items().empty() && !given->items().empty();
+  read_tools(fields, given != nullptr && !left_out ? &tools : nullptr, context, request);
   read_tool_choice(fields, request);
   read_text_format(fields, request);
   read_input(fields, history, responses);
