@@ -11,6 +11,8 @@
 #include <cstring>
 
 #include "backend/cpu/detect.h"
+#include "backend/cpu/pack/packed_matrix.h"
+#include "backend/cpu/pieces.h"
 #include "backend/matmul_matrices.h"
 #include "codec/activation.h"
 #include "codec/codec.h"
@@ -272,17 +274,35 @@ TEST_P(Matmul, ScalesAsIntegersKeepTheBits) {
   }
 }
 
-// Rows of several blocks and more columns than one chunk, by more groups than are multiplied with a
-// chunk, the last of them alone in its tile.
+// Groups of the longest piece that the product is cut into.
+int64_t most_groups(const ops::Matrix& weight, int64_t rows, int threads) {
+  const cpu::PartOfWeight set[] = {{&static_cast<const cpu::PackedMatrix&>(weight).view(), {}}};
+  const cpu::Pieces pieces(set, rows, threads);
+  int64_t most = 0;
+  for (int64_t item = 0; item < pieces.count(); ++item) {
+    const cpu::Piece piece = pieces.at(item);
+    most = std::max(most, piece.last_group - piece.first_group);
+  }
+  return most;
+}
+
+// Rows of several blocks and more columns than one chunk, by pieces of more groups than are
+// multiplied with a chunk (product_rows-inl.h), the last of one alone in its tile: with one thread.
+// With two, pieces and blocks are shorter.
 TEST_P(Matmul, BlocksOfRowsAndChunksOfColumns) {
-  const int64_t columns = columns_near(1100), n = 163, rows = 256;
+  constexpr int64_t kChunkGroups = 8;
+  const int64_t columns = columns_near(1100), n = 547;
   const RandomMatrix matrix(form(), n, columns, 17);
-  const Rows x = random_rows(rows, columns, 19);
-  for (const int threads : {1, 2}) {
+  const Rows x = random_rows(255, columns, 19);
+  for (const auto& [threads, rows] : {std::pair<int, int64_t>{1, 255}, {2, 129}}) {
     ThreadPool pool(threads);
     const auto packed = pack(matrix.encoded(), set(), mode(), pool);
-    const std::vector<float> whole = product(x, *packed, pool);
-    for (const int64_t first : {0, 126, 251}) {
+    if (threads == 1) {
+      ASSERT_GT(most_groups(*packed, rows, threads), kChunkGroups);
+    }
+    const Rows many{rows, columns, {x.row(0), x.row(0) + rows * columns}};
+    const std::vector<float> whole = product(many, *packed, pool);
+    for (const int64_t first : {int64_t{0}, rows / 2 - 2, rows - 5}) {
       const Rows few{5, columns, {x.row(first), x.row(first) + 5 * columns}};
       const std::vector<float> out = product(few, *packed, pool);
       ASSERT_TRUE(same_bits(out, {whole.data() + first * n, out.size()}))

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/detect.h"
+#include "backend/cpu/pieces.h"
 #include "backend/cpu/prepare.h"
 #include "backend/cpu/product.h"
 #include "backend/cpu/tile_products.h"

@@ -110,10 +110,10 @@ TEST(PairProduct, ARowDoesNotDependOnItsCompany) {
   }
 }
 
-// As many rows and columns as are multiplied with one group chunk by chunk, the last tile of rows
-// reaching back.
+// More columns than are multiplied with the same groups at a time, and more groups than these; the
+// last tile of rows reaches back.
 TEST(PairProduct, ChunksOfColumns) {
-  constexpr int64_t kColumns = 2560, kN = 19, kFew = 5;
+  constexpr int64_t kColumns = 2176, kN = 139, kFew = 5;
   ThreadPool pool(1);
   for (const MatrixForm& form : pair_forms()) {
     SCOPED_TRACE(form.name);

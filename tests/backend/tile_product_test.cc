@@ -119,12 +119,13 @@ TEST_P(TileProduct, EveryNumberOfRows) {
   }
 }
 
-// A whole block of rows has more columns than are multiplied with one group at a time.
+// A whole block of rows has more columns than are multiplied with the same groups at a time, and
+// there are more groups than these.
 TEST_P(TileProduct, ChunksOfColumns) {
   for (const MatrixForm& form : all_forms()) {
     if (form.format != Format::kQ4_K && form.format != Format::kQ8_0) continue;
     SCOPED_TRACE(form.name);
-    const RandomMatrix matrix(form, 19, 4096, 23);
+    const RandomMatrix matrix(form, 171, 4096, 23);
     expect_same(Inputs(124, 4096, prepared(), 29), pack(matrix.encoded()));
   }
 }

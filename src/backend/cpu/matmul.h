@@ -1,7 +1,7 @@
 // Products of packed weights: the seam between CpuBackend and the kernels of each instruction set.
 //
 // A weight is packed once, from any format, into a layout that all x86 classes share (16 output
-// rows per group, lane = row). Which kernel multiplies it is ranked in matmul.cc alone.
+// rows per group, lane = row). Which kernel multiplies it is ranked in ranking.cc alone.
 #pragma once
 
 #include <cstdint>

@@ -161,14 +161,6 @@ struct StreamEnd {
 // floats, 8 KiB of stack a group.
 inline constexpr int64_t kRowBlock = 128;
 
-// The rows of a step as blocks of about equal length: how many, and where one begins. Whole tiles
-// of 16 rows but for the last.
-constexpr int64_t row_blocks(int64_t rows) { return (rows + kRowBlock - 1) / kRowBlock; }
-constexpr int64_t row_block_begin(int64_t rows, int64_t block) {
-  const int64_t begin = (rows * block / row_blocks(rows) + 15) / 16 * 16;
-  return begin < rows ? begin : rows;
-}
-
 // One matrix, a range of its groups, a block of the step's rows.
 struct ProductCall {
   const PackedView* weight = nullptr;
@@ -180,8 +172,10 @@ struct ProductCall {
   bool words = false;                  // WordUnit
   // DigitUnit: all scales are moderate (prepare.h), so that sums may be made times a power of two.
   bool moderate = false;
-  FetchDistance fetch = {};  // of products and tiles that read their units from memory
-  int64_t rows = 0;          // M
+  // How far ahead of their reading units are asked for. Integer panels and tiles of AMX, which take
+  // a unit whole, ask for the next one at least.
+  FetchDistance fetch = {};
+  int64_t rows = 0;  // M
   int64_t first_row = 0, last_row = 0;
   int64_t first_group = 0, last_group = 0;
   float* out = nullptr;  // [rows, N]

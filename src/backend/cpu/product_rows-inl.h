@@ -1,5 +1,6 @@
-// What the products of integer and float codes share: how many rows are split, and where results
-// go. Inclusion and fencing as in integer_product-inl.h.
+// What the products of integer and float codes share: a block of rows by a run of groups, cut into
+// chunks of columns and batches of groups; asking ahead; where results go. Inclusion and fencing as
+// in integer_product-inl.h.
 #pragma once
 
 #include "backend/cpu/product.h"

@@ -15,6 +15,7 @@
 #include "backend/cpu/detect.h"
 #include "backend/cpu/matmul.h"
 #include "backend/cpu/pack/packed_matrix.h"
+#include "backend/cpu/pieces.h"
 #include "backend/cpu/prepare.h"
 #include "backend/matmul_matrices.h"
 
