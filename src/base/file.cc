@@ -138,6 +138,11 @@ Result<FileWriter> FileWriter::create(const std::filesystem::path& path, bool ov
   if (!overwrite && std::filesystem::exists(path, ignored)) {
     return usage_error(path.string(), "exists already", "Choose another name or add --overwrite");
   }
+  // The file takes the name by a rename: a device or a pipe would be gone, for every program. So is
+  // a link to a file, whose target stays as it is.
+  const auto there = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there))
+    return usage_error(path.string(), "is not a regular file", "Name a file");
   FileWriter writer;
   writer.path_ = path;
   writer.temporary_ = path;

@@ -27,7 +27,8 @@ class Console {
   bool output_is_terminal() const { return output_terminal_; }
   bool colour() const { return colour_; }  // standard output is a terminal that takes colour
 
-  // Standard output. Flushes, so that a reader of a pipe sees a line when it is complete.
+  // Standard output. Flushes, so that a reader of a pipe sees a line when it is complete. The first
+  // failure counts as an interrupt, so that nothing goes on for a reader who gets nothing.
   void print(std::string_view text) const;
   void print_json(const Json& document) const;  // one line
 
@@ -43,11 +44,15 @@ class Console {
   // "sluice: error: WHAT: WHY. REMEDY", or the same as JSON on standard output. Returns the exit
   // code.
   int report(const Error& error) const;
+  // The program's exit code: `code`, but if standard output took less than was printed, 1 for 0 and
+  // for 130, with an error on standard error.
+  int settle(int code) const;
 
  private:
   ConsoleSettings settings_;
-  bool output_terminal_ = false, error_terminal_ = false, colour_ = false;
+  bool output_terminal_ = false, error_terminal_ = false, colour_ = false, redraws_ = false;
   mutable bool progress_shown_ = false;
+  mutable int output_error_ = 0;  // errno of the first failed write
 };
 
 // Set by SIGINT; commands look at it between steps.

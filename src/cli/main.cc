@@ -1,7 +1,11 @@
 // The program `sluice`: a table of subcommands.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -114,6 +118,50 @@ std::string environment_help() {
   return text;
 }
 
+// The arguments in order. "--name=" becomes two, the second empty: CLI11 would take the next one as
+// its value.
+std::vector<std::string> read_arguments(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  bool options = true;  // until "--"
+  for (int i = 1; i < argc; ++i) {
+    std::string argument = argv[i];
+    options &= argument != "--";
+    if (options && argument.size() > 3 && argument.starts_with("--") && argument.back() == '=' &&
+        argument.find('=') == argument.size() - 1) {
+      argument.pop_back();
+      arguments.push_back(std::move(argument));
+      arguments.emplace_back();
+    } else {
+      arguments.push_back(std::move(argument));
+    }
+  }
+  return arguments;
+}
+
+// CLI11 writes "any positive number" as its 309 digits.
+std::string without_long_numbers(const std::string& text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find_first_not_of("0123456789.", at), text.size());
+    if (end - at > 40) {
+      out += "any";
+    } else {
+      out.append(text, at, std::max(end, at + 1) - at);
+    }
+    at = std::max(end, at + 1);
+  }
+  return out;
+}
+
+// A closed standard stream's number would go to the next file that is opened, results or weights,
+// and what is printed into that. Opened for the other direction, its use is an error.
+void keep_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0)
+      static_cast<void>(::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+}
+
 int run_program(int argc, char** argv) {
   CLI::App app(
       "Runs the Qwen3.5 / 3.6 / 3.8 family of hybrid models: every published build, drafts that "
@@ -147,43 +195,62 @@ int run_program(int argc, char** argv) {
     commands.emplace_back(sub, std::move(command));
   }
 
+  const std::vector<std::string> arguments = read_arguments(argc, argv);
+  // CLI11 would show the general help for "sluice wrong --help".
+  const bool names_command =
+      arguments.empty() || arguments[0].starts_with("-") ||
+      std::any_of(std::begin(kCommands), std::end(kCommands),
+                  [&](const CommandEntry& entry) { return entry.name == arguments[0]; });
+  const std::string help = names_command && !arguments.empty() && !arguments[0].starts_with("-")
+                               ? fmt::format("See sluice {} --help", arguments[0])
+                               : "See sluice --help";
+  const auto refuse = [&](const std::string& why) {
+    settings.json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+    const Console console(settings);
+    return console.settle(console.report(usage_error("command line", why, help)));
+  };
+  if (!names_command) return refuse(fmt::format("\"{}\" is no command", arguments[0]));
   try {
-    app.parse(argc, argv);
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::Success& success) {  // --help
-    return app.exit(success);
+    std::ostringstream text;
+    const int code = app.exit(success, text, text);
+    const Console console(settings);
+    console.print(text.str());
+    return console.settle(code);
+  } catch (const CLI::ExtrasError&) {
+    return refuse(fmt::format("not expected: {}", fmt::join(app.remaining(true), " ")));
   } catch (const CLI::ParseError& error) {
-    settings.json = std::any_of(argv + 1, argv + argc, [](const char* argument) {
-      return std::string(argument) == "--json";
-    });
-    return Console(settings).report(usage_error("command line", error.what(), "See sluice --help"));
+    return refuse(without_long_numbers(error.what()));
   }
   const Console console(settings);
   if (version) {
     console.print(version_text(settings.json));
-    return 0;
+    return console.settle(0);
   }
   if (environment) {
     console.print(environment_help());
-    return 0;
+    return console.settle(0);
   }
   install_interrupt_handler();
   install_mapping_guard();
   for (const auto& [sub, command] : commands) {
     if (!sub->parsed()) continue;
     const Status status = command->run(console);
-    if (status.ok()) return 0;
+    if (status.ok()) return console.settle(0);
     // A command that has reported its failure itself leaves only the code.
-    if (status.error().what.empty()) return exit_code(status.error().code);
-    return console.report(status.error());
+    if (status.error().what.empty()) return console.settle(exit_code(status.error().code));
+    return console.settle(console.report(status.error()));
   }
   console.print(app.help());
-  return 0;
+  return console.settle(0);
 }
 
 }  // namespace
 }  // namespace sluice::cli
 
 int main(int argc, char** argv) {
+  sluice::cli::keep_standard_streams();
   try {
     return sluice::cli::run_program(argc, argv);
   } catch (const std::bad_alloc&) {

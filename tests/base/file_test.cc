@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -23,6 +24,19 @@ TEST(File, WrittenWholeAndNotReplacedUnasked) {
   EXPECT_EQ(write_file(path, {}, false).error().code, ErrorCode::kUsage);
   EXPECT_TRUE(write_file(path, {}, true).ok());
   EXPECT_EQ(*read_file(path, 100), "");
+}
+
+TEST(File, ADeviceOrPipeIsNoPlaceForAFile) {
+  const test::TemporaryFolder folder;
+  const auto pipe = folder.path() / "pipe", link = folder.path() / "link";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::filesystem::create_symlink(pipe, link);
+  for (const auto& path : {pipe, link, folder.path()}) {
+    const Status status = write_file(path, {}, true);
+    ASSERT_FALSE(status.ok()) << path;
+    EXPECT_EQ(status.error().code, ErrorCode::kUsage);
+  }
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
 }
 
 TEST(File, AbandonedWriterLeavesNothing) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/utf8.h"
 #include "checkpoint/checkpoint.h"
 #include "cli/program.h"
 #include "support/paths.h"
@@ -64,6 +65,7 @@ TEST(Cli, WrongCommandLinesAreExitTwo) {
   for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
            {"generate", model(), "--no-such-flag"},
            {"no-such-command"},
+           {"no-such-command", "--help"},
            {"generate"},
            {"generate", model(), "--ids", "1,x"},
            {"generate", model(), "--ids", "1,99999999"},
@@ -90,6 +92,61 @@ TEST(Cli, WrongCommandLinesAreExitTwo) {
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
     EXPECT_TRUE(result.out.empty()) << result.out;
   }
+}
+
+TEST(Cli, AnEmptyValueIsOne) {
+  for (const std::vector<std::string>& text :
+       {std::vector<std::string>{"--text="}, std::vector<std::string>{"--text", ""}}) {
+    std::vector<std::string> arguments = {"tokenize", model()};
+    arguments.insert(arguments.end(), text.begin(), text.end());
+    arguments.emplace_back("--json");
+    const ProgramResult result = run_program(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_TRUE(result.json().find("ids")->items().empty()) << result.out;
+  }
+}
+
+// Under Linux /dev/full takes nothing; it is opened, never created.
+TEST(Cli, OutputThatIsNotTakenIsExitOne) {
+  for (const std::string output : {"/dev/full", "-"}) {
+    for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+             {"--version"},
+             {"--help"},
+             {"plan", "--help"},
+             {"tokenize", model(), "--text", "hi"},
+             {"plan", model(), "--json"},
+             {"generate", model(), "--ids", "1,2", "--max-tokens", "200", "--ignore-eos"}}) {
+      const ProgramResult result = run_program(arguments, {}, {}, output);
+      EXPECT_EQ(result.exit_code, 1) << arguments.front() << " " << output;
+      EXPECT_NE(result.err.find("standard output"), std::string::npos) << result.err;
+    }
+  }
+  // Its number must not go to a file of results.
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "logits").string();
+  const ProgramResult whole = run_program({"logits", model(), "--ids", "1,2", "--out", file});
+  const std::string other = (folder.path() / "other").string();
+  run_program({"logits", model(), "--ids", "1,2", "--out", other}, {}, {}, "-");
+  EXPECT_EQ(std::filesystem::file_size(file), std::filesystem::file_size(other));
+}
+
+TEST(Cli, ErrorsAreOneLineWhateverTheyName) {
+  for (const std::string name : {"no\nsuch", "no\x1b[3msuch", "no\xffsuch"}) {
+    const ProgramResult text = run_program({"inspect", name});
+    EXPECT_EQ(text.exit_code, 3);
+    EXPECT_EQ(std::count(text.err.begin(), text.err.end(), '\n'), 1) << text.err;
+    EXPECT_EQ(text.err.find('\x1b'), std::string::npos) << text.err;
+    EXPECT_FALSE(find_invalid_utf8(text.err)) << text.err;
+    const ProgramResult json = run_program({"inspect", name, "--json"});
+    EXPECT_NE(json.json().find("error"), nullptr);
+    EXPECT_FALSE(find_invalid_utf8(json.out)) << json.out;
+  }
+  const ProgramResult flags = run_program({"plan", model(), "--first", "--second"});
+  EXPECT_NE(flags.err.find("--first --second. See sluice plan --help"), std::string::npos)
+      << flags.err;
+  const ProgramResult range = run_program({"generate", model(), "--ids", "1", "--max-tokens", "0"});
+  EXPECT_EQ(range.exit_code, 2);
+  EXPECT_LT(range.err.size(), 200u) << range.err;
 }
 
 TEST(Cli, ErrorsAsJson) {

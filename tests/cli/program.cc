@@ -21,7 +21,7 @@ std::string read_all(const std::filesystem::path& path) {
 }  // namespace
 
 ProgramResult run_program(const std::vector<std::string>& arguments, const std::string& input,
-                          const std::vector<std::string>& environment) {
+                          const std::vector<std::string>& environment, const std::string& output) {
   // Files instead of pipes: nothing can block however much is written.
   const TemporaryFolder folder;
   const auto in = folder.path() / "in", out = folder.path() / "out", err = folder.path() / "err";
@@ -33,8 +33,10 @@ ProgramResult run_program(const std::vector<std::string>& arguments, const std::
       ::dup2(file, descriptor);
     };
     redirect(in, O_RDONLY, STDIN_FILENO);
-    redirect(out, O_WRONLY | O_CREAT, STDOUT_FILENO);
+    redirect(output.empty() || output == "-" ? out.string() : output, O_WRONLY | O_CREAT,
+             STDOUT_FILENO);
     redirect(err, O_WRONLY | O_CREAT, STDERR_FILENO);
+    if (output == "-") ::close(STDOUT_FILENO);
     for (const std::string& entry : environment) ::putenv(const_cast<char*>(entry.c_str()));
     std::vector<char*> argv = {const_cast<char*>(SLUICE_PROGRAM)};
     for (const std::string& argument : arguments)

@@ -17,8 +17,10 @@ struct ProgramResult {
 };
 
 // Arguments are passed as they are; `input` is standard input (never a terminal); `environment`
-// entries are NAME=value.
+// entries are NAME=value. `output`: a path that takes standard output instead of the result, "-"
+// for none at all.
 ProgramResult run_program(const std::vector<std::string>& arguments, const std::string& input = {},
-                          const std::vector<std::string>& environment = {});
+                          const std::vector<std::string>& environment = {},
+                          const std::string& output = {});
 
 }  // namespace sluice::test
