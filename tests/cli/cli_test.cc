@@ -370,6 +370,20 @@ TEST(Cli, RunAnswersOnePromptAndReportsSpeeds) {
   EXPECT_EQ(run_program({"run", model(), "Hi", "--image", "x.png"}).exit_code, 2);
 }
 
+TEST(Cli, RunAsJsonIsOneObject) {
+  const ProgramResult text =
+      run_program({"run", model(), "Hi", "--max-tokens", "8", "--seed", "1"});
+  const ProgramResult result =
+      run_program({"run", model(), "Hi", "--max-tokens", "8", "--seed", "1", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json document = result.json();
+  for (const char* key : {"ids", "text", "reasoning", "finish_reason", "prompt_tokens", "timings"})
+    EXPECT_NE(document.find(key), nullptr) << key;
+  EXPECT_EQ(document.find("ids")->items().size(), 8u);
+  EXPECT_NE(text.out.find(document.find("reasoning")->string()), std::string::npos);
+  EXPECT_NE(text.out.find(document.find("text")->string()), std::string::npos);
+}
+
 TEST(Cli, ForcedInstructionSet) {
   const ProgramResult unknown = run_program(
       {"generate", model(), "--ids", "1", "--max-tokens", "1"}, {}, {"SLUICE_CPU=abacus"});

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/exit_code.h"
+#include "cli/answer_json.h"
 #include "cli/command.h"
 #include "cli/generation_options.h"
 #include "cli/prompt_input.h"
@@ -18,95 +19,28 @@ class Collector : public runtime::Listener {
   Collector(const Console* console, bool stream) : console_(console), stream_(stream) {}
 
   void on_token(const runtime::TokenEvent& event) override {
-    ids.push_back(event.token.id);
-    logprobs.push_back(event.token);
+    given.ids.push_back(event.token.id);
+    given.logprobs.push_back(event.token);
     add(event.text);
   }
   void on_finish(const runtime::RequestReport& finished) override {
     add(finished.last_text);
-    report = finished;
+    given.report = finished;
     done = true;
   }
 
-  std::vector<int32_t> ids;
-  std::vector<runtime::SampledToken> logprobs;
-  std::string text;
-  runtime::RequestReport report;
+  GivenAnswer given;
   bool done = false;
 
  private:
   void add(const std::string& piece) {
-    text += piece;
+    given.text += piece;
     if (stream_ && !piece.empty()) console_->print(piece);
   }
 
   const Console* console_;
   bool stream_;
 };
-
-Json ids_json(const std::vector<int32_t>& ids) {
-  Json::Array items;
-  for (const int32_t id : ids) items.emplace_back(id);
-  return items;
-}
-
-Json counts_json(const std::vector<int64_t>& counts) {
-  Json::Array items;
-  for (const int64_t count : counts) items.emplace_back(count);
-  return items;
-}
-
-Json logprobs_json(const std::vector<runtime::SampledToken>& tokens) {
-  Json::Array items;
-  for (const runtime::SampledToken& token : tokens) {
-    Json item = Json::object();
-    item.set("id", token.id);
-    item.set("logprob", static_cast<double>(token.logprob));
-    Json::Array top;
-    for (const auto& [id, logprob] : token.top) {
-      Json entry = Json::object();
-      entry.set("id", id);
-      entry.set("logprob", static_cast<double>(logprob));
-      top.push_back(std::move(entry));
-    }
-    item.set("top", std::move(top));
-    items.push_back(std::move(item));
-  }
-  return items;
-}
-
-double per_second(int64_t count, double ms) {
-  return ms > 0 ? static_cast<double>(count) * 1000.0 / ms : 0.0;
-}
-
-Json result_json(const Collector& answer, const runtime::Request& request, double load_ms) {
-  const runtime::RequestReport& report = answer.report;
-  Json result = Json::object();
-  result.set("ids", ids_json(answer.ids));
-  result.set("text", answer.text);
-  result.set("finish_reason", std::string(runtime::finish_reason_name(report.finish)));
-  if (report.stop_string) result.set("stop_reason", *report.stop_string);
-  if (report.thought_stop) result.set("reasoning_stop", *report.thought_stop);
-  result.set("prompt_tokens", report.prompt_tokens);
-  result.set("cached_tokens", report.cached_tokens);
-  Json timings = Json::object();
-  timings.set("load_ms", load_ms);
-  timings.set("prompt_ms", report.prompt_ms);
-  timings.set("first_token_ms", report.first_token_ms);
-  timings.set("decode_ms", report.decode_ms);
-  timings.set("prompt_tps", per_second(report.prompt_tokens, report.prompt_ms));
-  timings.set("decode_tps", per_second(report.output_tokens - 1, report.decode_ms));
-  result.set("timings", std::move(timings));
-  Json draft = Json::object();
-  draft.set("depth", report.draft.depth);
-  draft.set("steps", report.draft.steps);
-  draft.set("proposed", counts_json(report.draft.proposed));
-  draft.set("accepted", counts_json(report.draft.accepted));
-  draft.set("head_rows", report.draft.mean_head_rows());
-  result.set("draft", std::move(draft));
-  if (request.sampling.logprobs >= 0) result.set("logprobs", logprobs_json(answer.logprobs));
-  return result;
-}
 
 Json error_json(const Error& error) {
   Json detail = Json::object();
@@ -247,9 +181,9 @@ class Generate : public Command {
       if (job.error && first_error == nullptr) first_error = &*job.error;
       if (console.settings().json || jsonl_) {
         console.print_json(job.error ? error_json(*job.error)
-                                     : result_json(*job.answer, job.request, load_ms));
+                                     : answer_json(job.answer->given, job.request, load_ms));
       } else if (jobs.size() > 1) {
-        console.print(job.answer->text + "\n");
+        console.print(job.answer->given.text + "\n");
       } else {
         console.print("\n");
       }

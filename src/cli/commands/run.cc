@@ -9,6 +9,7 @@
 #include "chat/output_machine.h"
 #include "chat/prompt_turns.h"
 #include "chat/thinking.h"
+#include "cli/answer_json.h"
 #include "cli/command.h"
 #include "cli/generation_options.h"
 #include "cli/prompt_input.h"
@@ -33,7 +34,8 @@ std::string for_terminal(const std::string& text) {
   return shown;
 }
 
-// Shows one answer as it comes: the thought dim and apart, then the content.
+// Shows one answer as it comes: the thought dim and apart, then the content. With --json it only
+// gathers.
 class AnswerPrinter : public runtime::Listener {
  public:
   AnswerPrinter(const Console& console, const tokenizer::Tokenizer& tokenizer,
@@ -51,6 +53,7 @@ class AnswerPrinter : public runtime::Listener {
   void on_token(const runtime::TokenEvent& event) override {
     console_.clear_progress();
     tokens.push_back(event.token.id);
+    sampled.push_back(event.token);
     show(machine_.push(std::span(&event.token.id, 1)));
   }
 
@@ -58,12 +61,13 @@ class AnswerPrinter : public runtime::Listener {
     show(machine_.finish(chat::OutputEnd::kStopped));
     show_content(matcher_.finish());
     end_thought();
-    console_.print("\n");
+    say("\n");
     report = finished;
   }
 
   std::string reasoning, content;  // for the conversation's history
   std::vector<int32_t> tokens;
+  std::vector<runtime::SampledToken> sampled;
   runtime::RequestReport report;
 
  private:
@@ -71,7 +75,7 @@ class AnswerPrinter : public runtime::Listener {
     for (const chat::OutputEvent& event : events) {
       if (event.kind == chat::OutputEvent::Kind::kReasoning) {
         reasoning += event.text;
-        if (!thinking_) console_.print(console_.colour() ? kDim : "[thought]\n");
+        if (!thinking_) say(console_.colour() ? kDim : "[thought]\n");
         thinking_ = true;
         print_text(event.text);
       } else if (event.kind == chat::OutputEvent::Kind::kContent) {
@@ -88,13 +92,17 @@ class AnswerPrinter : public runtime::Listener {
   }
 
   void print_text(const std::string& text) {
-    console_.print(console_.output_is_terminal() ? for_terminal(text) : text);
+    say(console_.output_is_terminal() ? for_terminal(text) : text);
+  }
+
+  void say(const std::string& text) {
+    if (!console_.settings().json) console_.print(text);
   }
 
   void end_thought() {
     if (!thinking_) return;
     thinking_ = false;
-    console_.print(console_.colour() ? fmt::format("{}\n\n", kPlain) : std::string("\n[answer]\n"));
+    say(console_.colour() ? fmt::format("{}\n\n", kPlain) : std::string("\n[answer]\n"));
   }
 
   const Console& console_;
@@ -199,28 +207,39 @@ class Run : public Command {
     return text;
   }
 
+  // The chat's own words, which are no results.
+  static void say(const Console& console, const std::string& text) {
+    if (console.settings().json) {
+      fmt::print(stderr, "{}", text);
+    } else {
+      console.print(text);
+    }
+  }
+
   Status chat(const Console& console, std::string attached) {
     const auto& info = loaded_->backend->info();
     const runtime::StateForm form = loaded_->shape.saved_states;
     const bool lossy = loaded_->shape.prefix_cache > 0 && form != runtime::StateForm::kF32;
-    console.print(fmt::format(
-        "{} on {}{}{}, {} threads, context {}{}{}. /help, /quit; Ctrl-C stops an answer\n",
-        loaded_->files.path.filename().string(), info.name, info.instruction_set.empty() ? "" : " ",
-        info.instruction_set, info.threads, loaded_->shape.context,
-        lossy ? ", saved states as " : "", lossy ? runtime::state_form_name(form) : ""));
+    say(console,
+        fmt::format(
+            "{} on {}{}{}, {} threads, context {}{}{}. /help, /quit; Ctrl-C stops an answer\n",
+            loaded_->files.path.filename().string(), info.name,
+            info.instruction_set.empty() ? "" : " ", info.instruction_set, info.threads,
+            loaded_->shape.context, lossy ? ", saved states as " : "",
+            lossy ? runtime::state_form_name(form) : ""));
     std::string line;
     while (read_line(console, line)) {
       if (line.empty()) continue;
       if (line == "/quit" || line == "/exit") return {};
       if (line == "/help") {
-        console.print(
+        say(console,
             "/clear forgets the conversation, /quit leaves; a line that ends in \\ goes on\n");
       } else if (line == "/clear") {
         messages_ = Json::array();
         if (!system_.empty()) messages_.push_back(message("system", system_));
-        console.print("forgotten\n");
+        say(console, "forgotten\n");
       } else if (line.front() == '/') {
-        console.print(fmt::format("{} is not a command; /help lists them\n", line));
+        say(console, fmt::format("{} is not a command; /help lists them\n", line));
       } else {
         const Status status = answer(console, line + attached);
         attached.clear();
@@ -237,14 +256,14 @@ class Run : public Command {
     line.clear();
     while (true) {
       interrupt_count() = 0;
-      console.print(console.colour() ? fmt::format("{}>{} ", kBold, kPlain) : std::string("> "));
+      say(console, console.colour() ? fmt::format("{}>{} ", kBold, kPlain) : std::string("> "));
       std::string part;
       if (!read_terminal_line(part)) {
         if (interrupt_count() == 0) {
-          console.print("\n");
+          say(console, "\n");
           return false;
         }
-        console.print("\nCtrl-C again or /quit leaves\n> ");
+        say(console, "\nCtrl-C again or /quit leaves\n> ");
         if (!read_terminal_line(part)) return false;
       }
       if (part.ends_with('\\')) {
@@ -295,11 +314,16 @@ class Run : public Command {
         job.stop_strings);
     chat::OpenTurn turn = chat::open_turn(job.prompt, markers);
     interrupt_count() = 0;
+    const runtime::Request asked = job;
     SLUICE_ASSIGN(const runtime::RequestId id, engine_->submit(std::move(job), printer));
     while (engine_->step()) {
       if (interrupt_count() > 0) engine_->cancel(id);
     }
-    if (!console.settings().quiet) {
+    if (console.settings().json) {
+      console.print_json(answer_json(
+          {printer.tokens, printer.sampled, printer.content, printer.reasoning, printer.report},
+          asked, loaded_->load_ms));
+    } else if (!console.settings().quiet) {
       const bool dim = console.colour();
       fmt::print(stderr, "{}{}{}\n", dim ? kDim : "", closing_line(printer.report),
                  dim ? kPlain : "");
