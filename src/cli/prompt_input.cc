@@ -65,6 +65,44 @@ Result<std::vector<int32_t>> ids_from_list(const std::string& list) {
   return ids;
 }
 
+// What a file holds is not the command line's fault: exit code 3 (spec/cli.md).
+template <typename T>
+Result<T> of_input(Result<T> read) {
+  if (read.ok() || read.error().code != ErrorCode::kUsage) return read;
+  Error error = std::move(read).error();
+  error.code = ErrorCode::kBadInput;
+  return error;
+}
+
+// Nor is what stands on it a file's.
+template <typename T>
+Result<T> of_command_line(Result<T> read) {
+  if (read.ok() || read.error().code != ErrorCode::kBadInput) return read;
+  Error error = std::move(read).error();
+  error.code = ErrorCode::kUsage;
+  return error;
+}
+
+// A part of a message that only the vision tower could read.
+bool is_media(const Json& part) {
+  const Json* type = part.find("type");
+  const std::string kind = type != nullptr && type->is_string() ? type->string() : "";
+  return part.find("image") != nullptr || part.find("image_url") != nullptr ||
+         part.find("video") != nullptr || kind.find("image") != std::string::npos ||
+         kind.find("video") != std::string::npos;
+}
+
+bool has_media(const Json& messages) {
+  for (const Json& message : messages.items()) {
+    const Json* content = message.is_object() ? message.find("content") : nullptr;
+    if (content == nullptr || !content->is_array()) continue;
+    for (const Json& part : content->items()) {
+      if (part.is_object() && is_media(part)) return true;
+    }
+  }
+  return false;
+}
+
 Result<const tokenizer::Tokenizer*> require_tokenizer(const ModelFiles& files) {
   if (files.tokenizer) return &*files.tokenizer;
   if (files.tokenizer_error) return *files.tokenizer_error;
@@ -98,17 +136,17 @@ Result<std::vector<int32_t>> PromptInput::tokens(const ModelFiles& files,
   if (ids_file) {
     SLUICE_ASSIGN(const std::string json_text, read_input(*ids_file));
     Result<Json> json = parse_json(json_text);
-    if (!json.ok()) return usage_error(*ids_file, json.error().why);
-    SLUICE_ASSIGN(auto list, ids_from_json(*json, *ids_file));
-    return check_ids(std::move(list), vocabulary, *ids_file);
+    if (!json.ok()) return bad_input(*ids_file, json.error().why);
+    SLUICE_ASSIGN(auto list, of_input(ids_from_json(*json, *ids_file)));
+    return of_input(check_ids(std::move(list), vocabulary, *ids_file));
   }
   if (messages_file) {
     SLUICE_ASSIGN(const std::string json_text, read_input(*messages_file));
     Result<Json> json = parse_json(json_text);
-    if (!json.ok()) return usage_error(*messages_file, json.error().why);
-    return encode_messages(*json, files);
+    if (!json.ok()) return bad_input(*messages_file, json.error().why);
+    return of_input(encode_messages(*json, files));
   }
-  if (text) return encode_text(*text, files);
+  if (text) return of_command_line(encode_text(*text, files));
   if (file) {
     SLUICE_ASSIGN(const std::string content, read_input(*file));
     return encode_text(content, files);
@@ -139,6 +177,11 @@ Result<std::vector<int32_t>> encode_messages(const Json& request, const ModelFil
   if (!input.messages.is_array())
     return usage_error("messages",
                        fmt::format("is a {}, an array was expected", input.messages.kind_name()));
+  if (has_media(input.messages)) {
+    return usage_error(
+        "messages", "hold an image or a video, and this version does not run the vision tower yet",
+        "Send text only");
+  }
   input.tools = member("tools");
   input.chat_template_kwargs = member("chat_template_kwargs");
   input.add_generation_prompt = add_generation_prompt;

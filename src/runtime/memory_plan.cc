@@ -96,27 +96,50 @@ MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backen
 
 EngineShape nearest_shape(const model::Binding& binding, const ops::Backend& backend,
                           const EngineShape& asked, uint64_t resident_bytes) {
-  const auto fits = [&](const EngineShape& shape) {
-    return plan_memory(binding, backend, shape, resident_bytes).fits();
+  const auto plan_of = [&](const EngineShape& shape) {
+    return plan_memory(binding, backend, shape, resident_bytes);
   };
-  EngineShape shape = asked;
-  for (; shape.sequences >= 1; --shape.sequences) {
-    // Largest number of pages that fits, by bisection: the plan grows with the context.
-    int64_t low = 0, high = asked.pages_per_sequence();
+  // The plan grows with everything that is looked for: what fits is found by bisection.
+  const auto most = [&](int64_t limit, const auto& with) {
+    int64_t low = 0, high = limit;
     while (low < high) {
-      const int64_t middle = (low + high + 1) / 2;
-      shape.context = middle * ops::kGrid;
-      if (fits(shape)) {
+      const int64_t middle = low + (high - low + 1) / 2;
+      if (plan_of(with(middle)).fits()) {
         low = middle;
       } else {
         high = middle - 1;
       }
     }
-    shape.context = std::min(low * ops::kGrid, asked.context);
-    if (low > 0) return shape;
+    return low;
+  };
+  EngineShape shape = asked;
+  if (asked.prefix_cache > 0) {
+    constexpr uint64_t kStep = uint64_t{1} << 20;
+    const auto with_cache = [&](int64_t steps) {
+      EngineShape tried = asked;
+      tried.prefix_cache = static_cast<uint64_t>(steps) * kStep;
+      return tried;
+    };
+    shape = with_cache(most(static_cast<int64_t>(asked.prefix_cache / kStep), with_cache));
+    if (plan_of(shape).fits()) return shape;
   }
-  shape.sequences = 0;
-  shape.context = 0;
+  // The most sequences with a page each, then the most pages of these.
+  shape.context = std::min<int64_t>(ops::kGrid, asked.context);
+  shape.sequences = most(asked.sequences, [&](int64_t sequences) {
+    EngineShape tried = shape;
+    tried.sequences = sequences;
+    return tried;
+  });
+  if (shape.sequences == 0) {
+    shape.context = 0;
+    return shape;
+  }
+  const int64_t pages = most(asked.pages_per_sequence(), [&](int64_t count) {
+    EngineShape tried = shape;
+    tried.context = count * ops::kGrid;
+    return tried;
+  });
+  shape.context = std::min(pages * ops::kGrid, asked.context);
   return shape;
 }
 
@@ -139,7 +162,10 @@ Error does_not_fit(const std::string& model, const MemoryPlan& plan, const Engin
       asked.sequences == 1 ? "" : "s", format_bytes(plan.available));
   std::string remedy = nearest.context > 0
                            ? fmt::format("The nearest that fits is --context {} --sequences {}",
-                                         nearest.context, nearest.sequences)
+                                         nearest.context, nearest.sequences) +
+                                 (nearest.prefix_cache < asked.prefix_cache
+                                      ? fmt::format(" --prefix-cache {}", nearest.prefix_cache)
+                                      : std::string())
                            : std::string("No context fits: free memory or choose a smaller build");
   return {ErrorCode::kDoesNotFit, model, std::move(why), std::move(remedy)};
 }

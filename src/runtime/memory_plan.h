@@ -75,9 +75,9 @@ struct MemoryPlan {
 MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backend,
                        const EngineShape& shape, uint64_t resident_bytes);
 
-// The largest shape with at most the asked sequences and context that fits: first the context
-// shrinks (in pages), then the number of sequences. context 0 if not even one page of one sequence
-// fits.
+// The largest shape with at most the asked sizes that fits: first the prefix cache shrinks (in MiB),
+// then the context (in pages), then the number of sequences. context 0 if not even one page of one
+// sequence fits.
 EngineShape nearest_shape(const model::Binding& binding, const ops::Backend& backend,
                           const EngineShape& asked, uint64_t resident_bytes);
 

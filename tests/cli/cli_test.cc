@@ -174,10 +174,19 @@ TEST(Cli, WhatDoesNotFitIsExitFour) {
   const ProgramResult huge =
       run_program({"plan", model(), "--context", "1024", "--cache", "1000000000000000", "--json"});
   EXPECT_EQ(huge.exit_code, 4);
-  EXPECT_FALSE(huge.json().find("fits")->boolean());
-  EXPECT_EQ(run_program({"plan", model(), "--context", "1024", "--cache", "1000000000000000"})
-                .err.rfind("sluice: error: ", 0),
-            0u);
+  const Json huge_plan = huge.json();
+  EXPECT_FALSE(huge_plan.find("fits")->boolean());
+  // Nothing but the cache is too large: a smaller one fits, and is named.
+  const Json* nearest = huge_plan.find("nearest");
+  ASSERT_NE(nearest, nullptr);
+  EXPECT_EQ(nearest->find("context")->as_int64().value_or(0), 1024);
+  EXPECT_EQ(nearest->find("sequences")->as_int64().value_or(0), 1);
+  const std::string cache = nearest->find("cache")->dump();
+  const ProgramResult text =
+      run_program({"plan", model(), "--context", "1024", "--cache", "1000000000000000"});
+  EXPECT_EQ(text.err.rfind("sluice: error: ", 0), 0u);
+  EXPECT_NE(text.err.find("--context 1024 --sequences 1 --prefix-cache "), std::string::npos);
+  EXPECT_GT(std::stoull(cache), 1000000u);
 }
 
 // The same budget holds more of them, and the form is named.
@@ -368,6 +377,26 @@ TEST(Cli, RunAnswersOnePromptAndReportsSpeeds) {
       run_program({"run", model(), "--max-tokens", "8", "--seed", "1"}, "Hi");
   EXPECT_EQ(piped.out, result.out);
   EXPECT_EQ(run_program({"run", model(), "Hi", "--image", "x.png"}).exit_code, 2);
+}
+
+TEST(Cli, DamagedInputFilesAreExitThreeAndArgumentsTwo) {
+  const test::TemporaryFolder folder;
+  const std::string image =
+      R"([{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}])";
+  for (const auto& [flag, content] :
+       std::vector<std::pair<std::string, std::string>>{{"--ids-file", "[1,2"},
+                                                        {"--ids-file", "{}"},
+                                                        {"--ids-file", "[99999999]"},
+                                                        {"--messages", ""},
+                                                        {"--messages", "{}"},
+                                                        {"--messages", image},
+                                                        {"--file", "a\xff"}}) {
+    const ProgramResult result =
+        run_program({"generate", model(), flag, write_file(folder, "input", content)});
+    EXPECT_EQ(result.exit_code, 3) << flag << " " << content << "\n" << result.err;
+    EXPECT_TRUE(result.out.empty()) << result.out;
+  }
+  EXPECT_EQ(run_program({"generate", model(), "--text", "a\xff"}).exit_code, 2);
 }
 
 TEST(Cli, RunAsJsonIsOneObject) {

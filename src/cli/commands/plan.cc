@@ -35,6 +35,11 @@ class Plan : public Command {
     SLUICE_ASSIGN(shape.draft_depth, model_.drafts());
     SLUICE_ASSIGN(shape.saved_states, model_.saved_states());
     if (!loaded->binding.mtp_usable) shape.draft_depth = 0;
+    if (shape.context > loaded->binding.config.context) {
+      console.warn(
+          fmt::format("the model was made for {} tokens; run, generate and serve refuse more",
+                      loaded->binding.config.context));
+    }
     const uint64_t resident = resident_bytes(loaded->files);
     const auto plan = runtime::plan_memory(loaded->binding, *loaded->backend, shape, resident);
     const auto nearest =
@@ -72,6 +77,7 @@ class Plan : public Command {
     Json shape = Json::object();
     shape.set("context", nearest.context);
     shape.set("sequences", nearest.sequences);
+    if (asked.prefix_cache > 0) shape.set("cache", nearest.prefix_cache);
     result.set("nearest", std::move(shape));
     return result;
   }
