@@ -17,6 +17,8 @@ class Command {
   virtual void declare(CLI::App& app) = 0;
   // `console` outlives the call.
   virtual Status run(const Console& console) = 0;
+  // Whether it looks at interrupt_count() while it works. Else Ctrl-C ends the program at once.
+  virtual bool watches_interrupts() const { return true; }
 };
 
 // A row of the table of subcommands in main.cc.

@@ -55,8 +55,9 @@ class Console {
   mutable int output_error_ = 0;  // errno of the first failed write
 };
 
-// Set by SIGINT; commands look at it between steps.
+// Counted by SIGINT; commands look at it between steps. The third ends the program where it stands,
+// with exit code 130, or the first if nobody watches: loading a model looks at nothing.
 std::atomic<int>& interrupt_count();
-void install_interrupt_handler();
+void install_interrupt_handler(bool watched);
 
 }  // namespace sluice::cli

@@ -232,10 +232,10 @@ int run_program(int argc, char** argv) {
     console.print(environment_help());
     return console.settle(0);
   }
-  install_interrupt_handler();
   install_mapping_guard();
   for (const auto& [sub, command] : commands) {
     if (!sub->parsed()) continue;
+    install_interrupt_handler(command->watches_interrupts());
     const Status status = command->run(console);
     if (status.ok()) return console.settle(0);
     // A command that has reported its failure itself leaves only the code.

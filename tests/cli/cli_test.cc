@@ -1,5 +1,10 @@
 // The command line's contract, seen from outside: results, exit codes, error lines.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
@@ -397,6 +402,33 @@ TEST(Cli, DamagedInputFilesAreExitThreeAndArgumentsTwo) {
     EXPECT_TRUE(result.out.empty()) << result.out;
   }
   EXPECT_EQ(run_program({"generate", model(), "--text", "a\xff"}).exit_code, 2);
+}
+
+// Blocked in the middle of its work: the pipe opens for writing when the program reads it.
+TEST(Cli, AnInterruptIsExitHundredAndThirty) {
+  const test::TemporaryFolder folder;
+  const std::string pipe = (folder.path() / "pipe").string();
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"tokenize", model(), "--file", pipe},
+        std::vector<std::string>{"template", model(), "--jsonl", pipe},
+        std::vector<std::string>{"logits", model(), "--file", pipe}}) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      std::vector<char*> argv = {const_cast<char*>(SLUICE_PROGRAM)};
+      for (const std::string& argument : arguments)
+        argv.push_back(const_cast<char*>(argument.c_str()));
+      argv.push_back(nullptr);
+      ::execv(SLUICE_PROGRAM, argv.data());
+      ::_exit(127);
+    }
+    const int writer = ::open(pipe.c_str(), O_WRONLY);
+    ::kill(child, SIGINT);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ::close(writer);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 130) << arguments.front();
+  }
 }
 
 TEST(Cli, RunAsJsonIsOneObject) {

@@ -71,6 +71,8 @@ class Completions : public Command {
         ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   }
 
+  bool watches_interrupts() const override { return false; }
+
   Status run(const Console& console) override {
     console.print(shell_ == "bash"  ? bash_script(*root_)
                   : shell_ == "zsh" ? zsh_script(*root_)

@@ -25,6 +25,8 @@ class Corpus : public Command {
     app.add_flag("--overwrite", options_.overwrite, "replaces files that are there");
   }
 
+  bool watches_interrupts() const override { return false; }
+
   Status run(const Console& console) override {
     SLUICE_ASSIGN(const tools::corpus::CorpusReport report,
                   tools::corpus::write_corpus(folder_, options_));

@@ -90,6 +90,8 @@ class Inspect : public Command {
                  "reads every weight and reports codes that no writer may produce");
   }
 
+  bool watches_interrupts() const override { return false; }
+
   Status run(const Console& console) override {
     if (values_.has_value() != out_.has_value())
       return usage_error(values_ ? "--values" : "--out", "needs its partner",

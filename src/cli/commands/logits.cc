@@ -71,6 +71,8 @@ class Logits : public Command {
         ->check(CLI::Range(0, 1 << 24));
   }
 
+  bool watches_interrupts() const override { return false; }
+
   Status run(const Console& console) override {
     if (!out_ && (hidden_ || mtp_ || trace_))
       return usage_error(hidden_ ? "--hidden"

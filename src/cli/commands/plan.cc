@@ -22,6 +22,8 @@ class Plan : public Command {
         ->capture_default_str();
   }
 
+  bool watches_interrupts() const override { return false; }
+
   Status run(const Console& console) override {
     if (prompt_rows_ % ops::kGrid != 0)
       return usage_error("--prompt-rows", fmt::format("{} is not a multiple of 64", prompt_rows_));

@@ -4,6 +4,7 @@
 
 #include <iostream>
 #include <iterator>
+#include <utility>
 
 #include "base/file.h"
 #include "chat/output_machine.h"
@@ -228,7 +229,8 @@ class Run : public Command {
             loaded_->shape.context, lossy ? ", saved states as " : "",
             lossy ? runtime::state_form_name(form) : ""));
     std::string line;
-    while (read_line(console, line)) {
+    bool stopped = false;  // the last answer, by Ctrl-C: once more leaves
+    while (read_line(console, line, std::exchange(stopped, false))) {
       if (line.empty()) continue;
       if (line == "/quit" || line == "/exit") return {};
       if (line == "/help") {
@@ -244,22 +246,22 @@ class Run : public Command {
         const Status status = answer(console, line + attached);
         attached.clear();
         // A message that cannot be answered (too long, say) is not the end of the chat.
-        if (!status.ok() && status.error().code != ErrorCode::kInterrupted)
-          console.report(status.error());
+        stopped = !status.ok() && status.error().code == ErrorCode::kInterrupted;
+        if (!status.ok() && !stopped) console.report(status.error());
       }
     }
     return {};
   }
 
-  // False at the end of input or when the user leaves by a second Ctrl-C.
-  static bool read_line(const Console& console, std::string& line) {
+  // False at the end of input or when the user leaves by a second Ctrl-C; `second`: the next is it.
+  static bool read_line(const Console& console, std::string& line, bool second) {
     line.clear();
     while (true) {
       interrupt_count() = 0;
       say(console, console.colour() ? fmt::format("{}>{} ", kBold, kPlain) : std::string("> "));
       std::string part;
       if (!read_terminal_line(part)) {
-        if (interrupt_count() == 0) {
+        if (interrupt_count() == 0 || second) {
           say(console, "\n");
           return false;
         }

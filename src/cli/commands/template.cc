@@ -52,6 +52,8 @@ class Template : public Command {
     app.add_flag("--normalise", normalise_, "first applies what the server does to messages");
   }
 
+  bool watches_interrupts() const override { return false; }
+
   Status run(const Console& console) override {
     SLUICE_ASSIGN(const ModelFiles files, open_model(model_, NeedWeights::kNo));
     if (!files.chat_template) {

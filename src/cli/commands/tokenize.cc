@@ -56,6 +56,8 @@ class Tokenize : public Command {
                  "added tokens in the text are ordinary text (--text and --file)");
   }
 
+  bool watches_interrupts() const override { return false; }
+
   Status run(const Console& console) override {
     SLUICE_ASSIGN(const ModelFiles files, open_model(model_, NeedWeights::kNo));
     if (!files.tokenizer) {

@@ -46,6 +46,8 @@ class TrainTokenizer : public Command {
     app.add_flag("--overwrite", overwrite_, "replaces files that are there");
   }
 
+  bool watches_interrupts() const override { return false; }
+
   Status run(const Console& console) override {
     SLUICE_ASSIGN(const std::string source, read_file(template_, kMaxTemplateBytes));
     SLUICE_ASSIGN(const chat::ChatTemplate chat_template, chat::ChatTemplate::parse(source));
