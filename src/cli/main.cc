@@ -154,11 +154,12 @@ std::string without_long_numbers(const std::string& text) {
 }
 
 // A closed standard stream's number would go to the next file that is opened, results or weights,
-// and what is printed into that. Opened for the other direction, its use is an error.
+// and what is printed into that. Results are for somebody: opened for reading, writing them is an
+// error. Who closes standard error wants no words.
 void keep_standard_streams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(stream, F_GETFD) < 0)
-      static_cast<void>(::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+      static_cast<void>(::open("/dev/null", stream == STDOUT_FILENO ? O_RDONLY : O_RDWR));
   }
 }
 

@@ -264,7 +264,6 @@ class Inspect : public Command {
     };
     for (const Problem& problem : binding.problems)
       add(severity_name(problem.severity), problem.tensor, problem.message, problem.remedy);
-    for (const std::string& note : files.checkpoint->notes()) add("note", "", note, "");
     for (const auto* error : {&files.tokenizer_error, &files.template_error}) {
       if (*error) add("warning", "", (*error)->what + ": " + (*error)->why, (*error)->remedy);
     }

@@ -25,6 +25,7 @@ class PerplexityCommand : public Command {
  public:
   void declare(CLI::App& app) override {
     model_.declare(app);
+    app.get_option("--context")->description("tokens of context per window (default 2048)");
     prompt_.declare(app, false);
     app.add_option("--max-tokens", max_tokens_, "uses so many tokens of the text")
         ->check(CLI::PositiveNumber);

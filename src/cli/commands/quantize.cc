@@ -81,7 +81,8 @@ class QuantizeCommand : public Command {
       if (!recipe.layouts.empty())
         names += fmt::format("{}{}", names.empty() ? "" : " ", recipe.name);
     }
-    return names;
+    // Of the other names that find_recipe() knows the one that people try first.
+    return names + ", fp8 (" + std::string(quantize::find_recipe("fp8")->name) + ")";
   }
 
   Result<quantize::BuildRequest> make_request() {
