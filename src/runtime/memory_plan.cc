@@ -91,6 +91,7 @@ MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backen
     }
   }
   plan.available = available_memory();
+  if (shape.most_memory > 0) plan.available = std::min(plan.available, shape.most_memory);
   return plan;
 }
 
@@ -121,6 +122,7 @@ EngineShape nearest_shape(const model::Binding& binding, const ops::Backend& bac
       return tried;
     };
     shape = with_cache(most(static_cast<int64_t>(asked.prefix_cache / kStep), with_cache));
+    if (plan_of(shape).saved_states == 0) shape.prefix_cache = 0;  // too little for one state
     if (plan_of(shape).fits()) return shape;
   }
   // The most sequences with a page each, then the most pages of these.

@@ -36,6 +36,7 @@ struct EngineShape {
   uint64_t prefix_cache = 0;  // bytes for prompts that have been read; 0: each is read anew
   StateForm saved_states = StateForm::kF32;  // other forms hold more of them and are lossy
   DiskCache disk;                            // needs a prefix cache
+  uint64_t most_memory = 0;                  // bytes that all of it may take; 0: what is available
 
   int64_t pages_per_sequence() const;
   int64_t max_rows() const;        // rows of the largest step
@@ -75,9 +76,9 @@ struct MemoryPlan {
 MemoryPlan plan_memory(const model::Binding& binding, const ops::Backend& backend,
                        const EngineShape& shape, uint64_t resident_bytes);
 
-// The largest shape with at most the asked sizes that fits: first the prefix cache shrinks (in MiB),
-// then the context (in pages), then the number of sequences. context 0 if not even one page of one
-// sequence fits.
+// The largest shape with at most the asked sizes that fits: first the prefix cache shrinks (in
+// MiB), then the context (in pages), then the number of sequences. context 0 if not even one page
+// of one sequence fits.
 EngineShape nearest_shape(const model::Binding& binding, const ops::Backend& backend,
                           const EngineShape& asked, uint64_t resident_bytes);
 

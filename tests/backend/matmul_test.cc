@@ -215,14 +215,14 @@ TEST_P(Matmul, RowTailsAreThePrefix) {
 }
 
 TEST_P(Matmul, ARowDoesNotDependOnItsCompany) {
-  const int64_t columns = columns_near(520), n = 35;
+  const int64_t columns = columns_near(264), n = 35;
   const RandomMatrix matrix(form(), n, columns, 11);
   const Rows x = random_rows(65, columns, 13);
   const auto packed = pack(matrix.encoded(), set(), mode(), pool_);
   const std::vector<float> whole = product(x, *packed, pool_);
   const std::vector<float> prompt = product(x, *packed, pool_, 0);
   EXPECT_TRUE(set() == InstructionSet::kAmx || same_bits(prompt, whole));
-  for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 31, 33, 64}) {
+  for (int64_t rows = 1; rows <= 64; ++rows) {
     Rows part = x;
     part.rows = rows;
     const std::vector<float> out = product(part, *packed, pool_, rows / 2);
@@ -241,13 +241,41 @@ TEST_P(Matmul, ARowDoesNotDependOnItsCompany) {
                           {whole.data() + (64 - r) * n, static_cast<size_t>(n)}))
         << "row " << r;
   }
-  for (const int threads : {1, 3, 4}) {
+  for (int threads = 1; threads <= 8; ++threads) {
     ThreadPool pool(threads);
     const auto other = pack(matrix.encoded(), set(), mode(), pool);
-    Rows some = x;
-    some.rows = 18;
-    const std::vector<float> result = product(some, *other, pool);
-    ASSERT_TRUE(same_bits(result, {whole.data(), result.size()})) << threads << " threads";
+    for (const int64_t rows : {1, 18, 65}) {
+      Rows some = x;
+      some.rows = rows;
+      const std::vector<float> result = product(some, *other, pool);
+      ASSERT_TRUE(same_bits(result, {whole.data(), result.size()}))
+          << threads << " threads, M " << rows;
+    }
+  }
+}
+
+// A range of outputs, as the draft head takes one: the bits of the whole product, and nothing else.
+TEST_P(Matmul, APartOfTheOutputs) {
+  const int64_t columns = columns_near(264), n = 201;
+  const RandomMatrix matrix(form(), n, columns, 61);
+  const auto packed = pack(matrix.encoded(), set(), mode(), pool_);
+  for (const int64_t rows : {1, 4, 70}) {
+    const Rows x = random_rows(rows, columns, 67);
+    const std::vector<float> whole = product(x, *packed, pool_);
+    for (const ops::Range part : {ops::Range{0, 64}, ops::Range{64, 128}, ops::Range{192, n}}) {
+      std::vector<std::byte> scratch(cpu::matmul_scratch_bytes(rows, columns));
+      std::vector<float> out(static_cast<size_t>(rows * n), -77.0f);
+      const cpu::DenseProduct products[] = {{packed.get(), out.data(), n, part}};
+      cpu::matmul(x.values.data(), rows, columns, columns, rows, products, scratch, pool_);
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t o = 0; o < n; ++o) {
+          const auto at = static_cast<size_t>(row * n + o);
+          const float expected = o >= part.first && o < part.end ? whole[at] : -77.0f;
+          ASSERT_TRUE(same_bits({&out[at], 1}, {&expected, 1}))
+              << "M " << rows << " part " << part.first << " row " << row << " output " << o;
+        }
+      }
+    }
   }
 }
 
@@ -459,6 +487,15 @@ TEST(MatmulExtremes, TablesFillTheirSums) {
   }
 }
 
+TEST(MatmulExtremes, SignedBytesFillTheirSums) {
+  for (const int8_t code : {-128, 127}) {
+    codec::BlockQ8_0 block = {};
+    std::copy_n(kOneAsF16, 2, block.d);
+    std::fill_n(block.qs, 32, code);
+    expect_full_sums(Repeated(Format::kQ8_0, block, 32).matrix, code);
+  }
+}
+
 struct Recipe {
   Format format;
   ActivationScheme scheme;
@@ -541,18 +578,47 @@ TEST(MatmulModes, ByFormatIsADigitForShortCodesOnly) {
   }
 }
 
-TEST(MatmulInputs, AnInfinityOrNanGivesNan) {
+// Never a finite number (prepare.h), and no other row's bits change.
+TEST(MatmulInputs, AnInfinityOrNanGivesNoNumber) {
   ThreadPool pool(1);
   for (const InstructionSet set : cpu::supported_instruction_sets()) {
     for (const MatrixForm& form : all_forms()) {
       const RandomMatrix matrix(form, 4, 1536, 41);
+      for (const ActivationMode mode : {ActivationMode::kWide, ActivationMode::kDigit}) {
+        const auto packed = pack(matrix.encoded(), set, mode, pool);
+        const Rows x = random_rows(8, 1536, 43);
+        const std::vector<float> clean = product(x, *packed, pool);
+        for (const float wrong : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
+          Rows damaged = x;
+          damaged.values[300] = wrong;
+          const std::vector<float> out = product(damaged, *packed, pool);
+          for (size_t o = 0; o < 4; ++o) {
+            EXPECT_FALSE(std::isfinite(out[o])) << form.name << " " << wrong;
+            const bool always_nan = std::isnan(wrong) || !is_float_form(form, 1536);
+            EXPECT_TRUE(!always_nan || std::isnan(out[o])) << form.name << " " << wrong;
+          }
+          EXPECT_TRUE(same_bits(std::span(out).subspan(4), std::span(clean).subspan(4)))
+              << form.name << " " << wrong;
+        }
+      }
+    }
+  }
+}
+
+// FP8 rows are lifted by a power of two, whose inverse must be a float.
+TEST(MatmulInputs, LargeActivationsStayFiniteWhereResultsAre) {
+  ThreadPool pool(1);
+  for (const InstructionSet set : cpu::supported_instruction_sets()) {
+    for (const MatrixForm& form : all_forms()) {
+      const RandomMatrix matrix(form, 4, 1536, 71);
       const auto packed = pack(matrix.encoded(), set, ActivationMode::kWide, pool);
-      Rows x = random_rows(2, 1536, 43);
-      x.values[300] = std::nanf("");
-      const std::vector<float> out = product(x, *packed, pool);
-      for (int o = 0; o < 4; ++o) {
-        EXPECT_TRUE(std::isnan(out[static_cast<size_t>(o)])) << form.name;
-        EXPECT_FALSE(std::isnan(out[static_cast<size_t>(4 + o)])) << form.name;
+      Rows small = random_rows(1, 1536, 73), large = small;
+      for (float& value : large.values) value *= 0x1p110f;
+      const std::vector<float> expected = product(small, *packed, pool),
+                               out = product(large, *packed, pool);
+      for (size_t o = 0; o < 4; ++o) {
+        EXPECT_NEAR(out[o] * 0x1p-110f, expected[o], 1e-3f * std::abs(expected[o]) + 1e-3f)
+            << cpu::instruction_set_name(set) << " " << form.name;
       }
     }
   }
@@ -615,7 +681,8 @@ std::string name_of(const testing::TestParamInfo<Matmul::ParamType>& info) {
 std::vector<std::tuple<InstructionSet, ActivationMode, size_t>> all_cases() {
   std::vector<std::tuple<InstructionSet, ActivationMode, size_t>> cases;
   std::vector<InstructionSet> sets = {InstructionSet::kPortable, InstructionSet::kAvx2,
-                                      InstructionSet::kAvx512, InstructionSet::kAvx512Vnni};
+                                      InstructionSet::kAvxVnni, InstructionSet::kAvx512,
+                                      InstructionSet::kAvx512Vnni};
   if (cpu::supported_instruction_sets().back() == InstructionSet::kAmx) {
     sets.push_back(InstructionSet::kAmx);
   }
@@ -624,6 +691,7 @@ std::vector<std::tuple<InstructionSet, ActivationMode, size_t>> all_cases() {
       const bool is_float = is_float_form(all_forms()[i], 4096);
       if (set == InstructionSet::kAvx512 && !is_float && all_forms()[i].format != Format::kQ4_K)
         continue;
+      if (set == InstructionSet::kAvxVnni && is_float) continue;  // AVX2's
       cases.emplace_back(set, ActivationMode::kWide, i);
       if (!is_float) cases.emplace_back(set, ActivationMode::kDigit, i);
     }

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -12,7 +13,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-from serving import Server, main
+from serving import HERE, PROGRAM, Server, main
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
 SLOW = {"messages": [{"role": "user", "content": "slow"}]}
@@ -310,6 +311,16 @@ class Start(unittest.TestCase):
             with Server(*flags, keep_errors=True) as server:
                 self.assertEqual(server.stop(), 0)
                 self.assertEqual("no API key" in server.errors(), warned, (flags, server.errors()))
+
+    def test_a_bound_for_its_memory(self):
+        with Server("--memory", "1000000000", answers=None) as server:
+            memory = ask(server, "/engine")[1]["memory"]["plan"]
+            self.assertEqual(memory["available"], 1000000000)
+            self.assertLessEqual(memory["total"], 1000000000)
+        refused = subprocess.run([PROGRAM, "serve", str(HERE.parent.parent / "models/sprout"), "--port", "0",
+                                  "--memory", "20000000"], capture_output=True, text=True, timeout=60)
+        self.assertEqual(refused.returncode, 4, refused.stderr)
+        self.assertIn("20.0 MB are available", refused.stderr)
 
     def test_the_service_manager_is_told(self):
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

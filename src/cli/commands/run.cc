@@ -230,6 +230,7 @@ class Run : public Command {
             lossy ? runtime::state_form_name(form) : ""));
     std::string line;
     bool stopped = false;  // the last answer, by Ctrl-C: once more leaves
+    interrupt_count() = 0;
     while (read_line(console, line, std::exchange(stopped, false))) {
       if (line.empty()) continue;
       if (line == "/quit" || line == "/exit") return {};
@@ -250,6 +251,7 @@ class Run : public Command {
         if (!status.ok() && !stopped) console.report(status.error());
       }
     }
+    if (interrupt_count() > 0) return Error{ErrorCode::kInterrupted, "chat", "interrupted", {}};
     return {};
   }
 

@@ -43,6 +43,10 @@ class Serve : public Command {
   void declare(CLI::App& app) override {
     model_.declare(app);
     model_.declare_prefix_cache(app);
+    app.add_option("--memory", most_memory_,
+                   "bytes that model, contexts and caches may take together (default: what is "
+                   "available)")
+        ->check(CLI::PositiveNumber);
     app.add_option("--disk-cache", disk_cache_.folder,
                    "a folder for prompts that memory has no room for; they outlive a restart");
     app.add_option("--disk-cache-bytes", disk_cache_.bytes, "bytes of all its files together");
@@ -164,6 +168,7 @@ class Serve : public Command {
     shape.keep_pace = true;
     shape.context = context(loaded->binding.config.context);
     shape.disk = disk_cache_;
+    shape.most_memory = most_memory_;
     if (shape.disk.on()) shape.disk.model = model_identity(*loaded->files.checkpoint);
     SLUICE_TRY(finish_loading(console, model_, *loaded, shape));
     SLUICE_ASSIGN(server::ModelText text, model_text(loaded->files));
@@ -311,6 +316,7 @@ class Serve : public Command {
       reasoning_field_ = "both", reuse_answers_ = "on", sampling_defaults_ = "model",
       special_tokens_ = "literal", lenient_tools_ = "on", template_defaults_;
   int64_t sequences_ = 4;
+  uint64_t most_memory_ = 0;
   std::optional<double> queue_s_, request_s_;
   double grace_s_ = 5, timeout_s_ = 30, header_s_ = 10, stalled_s_ = 60;
 };
