@@ -325,6 +325,13 @@ void swiglu(benchmark::State& state) {
   }
 }
 
+// A barrier of the team and nothing between: wanted are at most 2 us.
+void team_barrier(benchmark::State& state) {
+  ThreadPool pool(usable_cores());
+  for ([[maybe_unused]] const auto step : state) pool.run([](int, int) {});
+}
+
+BENCHMARK(team_barrier)->UseRealTime()->Unit(benchmark::kNanosecond);
 BENCHMARK(limit_read)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(limit_read_write)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(gdn_decode)->Arg(1)->Arg(4)->UseRealTime()->Unit(benchmark::kMillisecond);
